@@ -1,0 +1,129 @@
+"""Who may do what: roles, capabilities, and the rule that every URL declares.
+
+A Role is a person's place in a clinic, a Capability is a right that a page or an act asks for, and a Rule is what a URL
+pattern declares. The table is data: a new page picks a capability, it never asks for a role.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Capability(Enum):
+    """A right inside one clinic."""
+
+    CLINIC_HOME = "clinic.home"
+    STUDY_SEARCH = "study.search"
+    STUDY_VIEW = "study.view"
+    STUDY_DOWNLOAD = "study.download"
+    UPLOAD_CREATE = "upload.create"
+    UPLOAD_VIEW = "upload.view"
+    LINK_CREATE = "link.create"
+    LINK_MANAGE = "link.manage"
+    AUDIT_READ = "audit.read"
+    BILLING_READ = "billing.read"
+    MEMBER_MANAGE = "member.manage"
+    CLINIC_MANAGE = "clinic.manage"
+    TOKEN_MANAGE = "token.manage"
+
+
+class Role(models.TextChoices):
+    """A person's place in a clinic."""
+
+    OWNER = "owner", _("Owner")
+    PHYSICIAN = "physician", _("Physician")
+    UPLOADER = "uploader", _("Uploader")
+    AUDITOR = "auditor", _("Auditor")
+    BILLING = "billing", _("Billing")
+
+
+class Scope(models.TextChoices):
+    """What a bearer token may be used for."""
+
+    READ = "read", _("Read: search, view and download studies")
+    WRITE = "write", _("Write: store studies")
+
+
+_READ = frozenset({Capability.STUDY_SEARCH, Capability.STUDY_VIEW, Capability.STUDY_DOWNLOAD})
+_UPLOAD = frozenset({Capability.UPLOAD_CREATE, Capability.UPLOAD_VIEW})
+_HOME = frozenset({Capability.CLINIC_HOME})
+
+CAPABILITIES: dict[Role, frozenset[Capability]] = {
+    Role.OWNER: frozenset(Capability),
+    Role.PHYSICIAN: _HOME | _READ | _UPLOAD | {Capability.LINK_CREATE},
+    Role.UPLOADER: _HOME | _UPLOAD,
+    Role.AUDITOR: _HOME | {Capability.AUDIT_READ},
+    Role.BILLING: _HOME | {Capability.BILLING_READ},
+}
+
+# A membership with grants reads and uploads, but it sees only the granted patients and studies and hands on nothing.
+GRANT_CAPABILITIES: frozenset[Capability] = CAPABILITIES[Role.PHYSICIAN] - {Capability.LINK_CREATE}
+
+SCOPE_CAPABILITIES: dict[Scope, frozenset[Capability]] = {
+    Scope.READ: _READ,
+    Scope.WRITE: frozenset({Capability.UPLOAD_CREATE}),
+}
+
+
+def capabilities_of(role: Role | str, *, is_limited: bool = False) -> frozenset[Capability]:
+    """Return the rights of a role; `is_limited` for a membership that has grants."""
+    return GRANT_CAPABILITIES if is_limited else CAPABILITIES[Role(role)]
+
+
+class RuleKind(Enum):
+    """What has to be true of a request before a view runs."""
+
+    PUBLIC = auto()
+    PASSWORD_ONLY = auto()
+    SIGNED_IN = auto()
+    CLINIC = auto()
+    LINK = auto()
+    PLATFORM = auto()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a URL pattern asks of whoever calls it; enforced by `apps.accounts.middleware.AccessRuleMiddleware`."""
+
+    kind: RuleKind
+    capability: Capability | None = None
+    api: bool = False
+    step_up: bool = False
+
+    @classmethod
+    def public(cls) -> Rule:
+        """Return the rule of a page for everybody: sign-in, landing pages, health."""
+        return cls(RuleKind.PUBLIC)
+
+    @classmethod
+    def password_only(cls) -> Rule:
+        """Return the rule of the few pages that a session without a second factor reaches: enrol, verify, sign out."""
+        return cls(RuleKind.PASSWORD_ONLY)
+
+    @classmethod
+    def signed_in(cls, *, step_up: bool = False) -> Rule:
+        """Return the rule of pages about the signed-in person, outside any clinic."""
+        return cls(RuleKind.SIGNED_IN, step_up=step_up)
+
+    @classmethod
+    def clinic(cls, capability: Capability, *, api: bool = False, step_up: bool = False) -> Rule:
+        """Return the rule of a page of one clinic.
+
+        `api`: a bearer token with a matching scope is accepted too, and strangers get 401 instead of a redirect.
+        `step_up`: the second factor must have been shown within the last five minutes.
+        """
+        return cls(RuleKind.CLINIC, capability=capability, api=api, step_up=step_up)
+
+    @classmethod
+    def link(cls) -> Rule:
+        """Return the rule of pages whose view authenticates a share link itself; sessions are not looked at."""
+        return cls(RuleKind.LINK)
+
+    @classmethod
+    def platform(cls) -> Rule:
+        """Return the rule of pages for the installation's own staff."""
+        return cls(RuleKind.PLATFORM)
