@@ -93,6 +93,11 @@ class Rule:
     capability: Capability | None = None
     api: bool = False
     step_up: bool = False
+    post: Capability | None = None
+
+    def capability_for(self, method: str | None) -> Capability | None:
+        """Return the right that a request with this method needs: `post` for POST when declared, else `capability`."""
+        return self.post if method == "POST" and self.post is not None else self.capability
 
     @classmethod
     def public(cls) -> Rule:
@@ -110,13 +115,16 @@ class Rule:
         return cls(RuleKind.SIGNED_IN, step_up=step_up)
 
     @classmethod
-    def clinic(cls, capability: Capability, *, api: bool = False, step_up: bool = False) -> Rule:
+    def clinic(
+        cls, capability: Capability, *, api: bool = False, step_up: bool = False, post: Capability | None = None
+    ) -> Rule:
         """Return the rule of a page of one clinic.
 
         `api`: a bearer token with a matching scope is accepted too, and strangers get 401 instead of a redirect.
         `step_up`: the second factor must have been shown within the last five minutes.
+        `post`: the right that POST needs where it differs (DICOMweb searches and stores under one URL).
         """
-        return cls(RuleKind.CLINIC, capability=capability, api=api, step_up=step_up)
+        return cls(RuleKind.CLINIC, capability=capability, api=api, step_up=step_up, post=post)
 
     @classmethod
     def link(cls) -> Rule:
