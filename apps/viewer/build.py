@@ -46,10 +46,13 @@ NPM: Final = (
     / "npm-cli.js"
 )
 
+_TYPEFACE: Final = "@fontsource-variable/atkinson-hyperlegible-next/files/atkinson-hyperlegible-next"
 VENDORED: Final = {
     "bootstrap/dist/css/bootstrap.min.css": "bootstrap/bootstrap.min.css",
     "bootstrap/dist/js/bootstrap.bundle.min.js": "bootstrap/bootstrap.bundle.min.js",
     "htmx.org/dist/htmx.min.js": "htmx/htmx.min.js",
+    f"{_TYPEFACE}-latin-wght-normal.woff2": "fonts/atkinson-hyperlegible-next-latin-wght-normal.woff2",
+    f"{_TYPEFACE}-latin-ext-wght-normal.woff2": "fonts/atkinson-hyperlegible-next-latin-ext-wght-normal.woff2",
 }
 
 # Left out of OHIF: model weights for in-browser segmentation (136 MB), service workers (they name a foreign host), sign-in of
@@ -143,10 +146,13 @@ def check_integrity(path: Path, integrity: str) -> None:
 
 
 def copy_vendored() -> None:
-    """Copy Bootstrap and htmx out of ``node_modules``, without the reference to source maps that are not shipped."""
+    """Copy Bootstrap, htmx and the typeface out of ``node_modules``, without pointers to source maps not shipped."""
     for source, target in VENDORED.items():
         path = VENDOR / target
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".woff2":
+            shutil.copyfile(NODE_MODULES / source, path)
+            continue
         text = (NODE_MODULES / source).read_text(encoding="utf-8")
         text = re.sub(r"\n?(//|/\*)# sourceMappingURL=\S+( \*/)?\s*$", "\n", text)
         path.write_text(text, encoding="utf-8")
