@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class DicomWebConfig(AppConfig):
+    name = "apps.dicomweb"
