@@ -1,0 +1,87 @@
+"""The clinic scope: no query without a chosen clinic, no row written for another one.
+
+django-scopes supplies the context; this closes what it leaves open (exists, explain, in_bulk, contains and the bulk
+methods run unscoped, and a row for a foreign clinic can be created inside a scope).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from django.db import models
+from django_scopes import get_scope, scope, scopes_disabled
+from django_scopes.exceptions import ScopeError
+
+if TYPE_CHECKING:
+    from apps.clinics.models import Clinic
+
+Row = TypeVar("Row", bound=models.Model, covariant=True)
+
+
+@contextmanager
+def clinic_scope(clinic: Clinic) -> Iterator[None]:
+    """Open the scope of one clinic: rows of others do not exist inside it."""
+    with scope(clinic=clinic):
+        yield
+
+
+def every_clinic() -> AbstractContextManager[None]:
+    """Lift the scope on purpose, for the few platform jobs that work across clinics (seals, sweeps, health)."""
+    return cast("AbstractContextManager[None]", scopes_disabled())
+
+
+def scoped_clinic_id() -> int | None:
+    """Return the id of the clinic whose scope is open, None when scopes are lifted; raises ScopeError without any."""
+    state: dict[str, Any] = get_scope()
+    if not state.get("_enabled", True):
+        return None
+    clinic = state.get("clinic")
+    if clinic is None:
+        raise ScopeError("No clinic was chosen: open apps.clinics.scoping.clinic_scope(clinic) first.")
+    return cast(int, clinic.pk)
+
+
+def require_scope_of(clinic_id: int | None) -> None:
+    """Raise ScopeError unless rows of this clinic may be written here."""
+    chosen = scoped_clinic_id()
+    if chosen is not None and clinic_id != chosen:
+        raise ScopeError("A row of another clinic cannot be written in this clinic's scope.")
+
+
+class ClinicQuerySet(models.QuerySet[Row]):
+    """A queryset whose writing methods check the clinic of every row."""
+
+    def bulk_create(self, objs: Any, *args: Any, **kwargs: Any) -> list[Row]:
+        """Create rows of the scope's own clinic only (ScopeError)."""
+        rows = list(objs)
+        for row in rows:
+            require_scope_of(row.clinic_id)
+        return super().bulk_create(rows, *args, **kwargs)
+
+    def bulk_update(self, objs: Any, *args: Any, **kwargs: Any) -> int:
+        """Update rows of the scope's own clinic only (ScopeError)."""
+        rows = tuple(objs)
+        for row in rows:
+            require_scope_of(row.clinic_id)
+        return super().bulk_update(rows, *args, **kwargs)
+
+    def update(self, **kwargs: Any) -> int:
+        """Update, refusing to hand rows over to another clinic."""
+        if "clinic" in kwargs or "clinic_id" in kwargs:
+            raise ScopeError("A row never changes its clinic.")
+        return super().update(**kwargs)
+
+
+class ClinicManager(models.Manager[Row]):
+    """The only manager of clinic-owned rows: every query starts inside the open scope or raises ScopeError."""
+
+    # Migrations must not serialise it: historical models have no scope.
+    use_in_migrations = False
+
+    def get_queryset(self) -> ClinicQuerySet[Row]:
+        """Return the scope's rows; raises ScopeError when no clinic was chosen."""
+        rows: ClinicQuerySet[Row] = ClinicQuerySet(self.model, using=self._db)
+        clinic_id = scoped_clinic_id()
+        return rows if clinic_id is None else rows.filter(clinic_id=clinic_id)

@@ -1,0 +1,84 @@
+"""What has arrived and what became of it."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from apps.access.services import ObjectReference
+from apps.clinics.models import ClinicOwned, PublicIdField
+from apps.storage.models import Blob
+from apps.studies.models import Instance, Study
+
+
+class UploadBatch(ClinicOwned):
+    """One act of bringing files: a visit to the upload page, a STOW-RS request, an import."""
+
+    class Source(models.TextChoices):
+        """The way in."""
+
+        WEB = "web"
+        STOW = "stow"
+        IMPORT = "import"
+
+    public_id = PublicIdField()
+    source = models.CharField(max_length=10, choices=Source.choices)
+    created_by = models.ForeignKey(
+        "accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    # Where documents of this batch go; a batch opened from a study page has one.
+    study = models.ForeignKey(Study, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    closed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["clinic", "created_by", "-created_at"], name="upload_batch_mine")]
+
+    def audit_reference(self) -> ObjectReference:
+        """Name this batch in the audit trail."""
+        return ObjectReference("upload", self.public_id)
+
+
+class Upload(ClinicOwned):
+    """One file, not yet accepted; afterwards the record of what became of it."""
+
+    class State(models.TextChoices):
+        """What became of the file."""
+
+        RECEIVED = "received"
+        EXPANDED = "expanded"
+        STORED = "stored"
+        DUPLICATE = "duplicate"
+        CONFLICT = "conflict"
+        REJECTED = "rejected"
+        IGNORED = "ignored"
+
+    public_id = PublicIdField()
+    batch = models.ForeignKey(UploadBatch, on_delete=models.PROTECT, related_name="uploads")
+    archive = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="members")
+    # The member's place in its archive's directory: a second attempt at the archive skips what the first one took.
+    position = models.PositiveIntegerField(null=True, blank=True)
+    # The sender's own name for this sending: a repeated request finds the first one's row instead of making another.
+    client_key = models.CharField(max_length=40, null=True, blank=True)
+    # For people only; what the sender called the file never becomes a path.
+    name = models.CharField(max_length=255)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.RECEIVED)
+    code = models.CharField(max_length=40, blank=True)
+    message = models.CharField(max_length=300, blank=True)
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    instance = models.ForeignKey(Instance, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    study = models.ForeignKey(Study, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    sop_instance_uid = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["batch", "state"], name="upload_progress"),
+            models.Index(fields=["clinic", "study"], name="upload_of_study"),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["archive", "position"], name="upload_archive_member"),
+            models.UniqueConstraint(fields=["batch", "client_key"], name="upload_client_key"),
+        ]

@@ -1,0 +1,94 @@
+"""Claim a job, work, commit its effects together with its end, or hand it back."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import uuid
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
+
+from apps.clinics.scoping import clinic_scope
+from apps.jobs.errors import FinalError
+from apps.jobs.models import Job
+from apps.jobs.registry import HANDLERS
+
+log = logging.getLogger(__name__)
+
+
+class LeaseLostError(Exception):
+    """Another worker took the job over: its effects, not ours, count."""
+
+
+def due(*, ignore_delay: bool = False) -> QuerySet[Job]:
+    """Return the jobs that may be claimed now: queued and due, or running with an ended lease."""
+    now = timezone.now()
+    queued = Q(state=Job.State.QUEUED) if ignore_delay else Q(state=Job.State.QUEUED, run_after__lte=now)
+    return Job.objects.filter(queued | Q(state=Job.State.RUNNING, lease_until__lt=now))
+
+
+def claim(job_id: int, *, ignore_delay: bool = False) -> Job | None:
+    """Take the job's lease by one conditional UPDATE (no lock is held while working); None when somebody else has it."""
+    token = uuid.uuid4().hex
+    taken = (
+        due(ignore_delay=ignore_delay)
+        .filter(pk=job_id)
+        .update(
+            state=Job.State.RUNNING,
+            attempts=F("attempts") + 1,
+            lease_token=token,
+            lease_until=timezone.now() + timedelta(seconds=settings.JOB_LEASE_SECONDS),
+        )
+    )
+    return Job.objects.select_related("clinic").get(pk=job_id) if taken else None
+
+
+class Heartbeat(threading.Thread):
+    """Renews the lease while a handler works, so that long work is not taken for dead."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(daemon=True)
+        self.job, self.stopped = job, threading.Event()
+
+    def run(self) -> None:
+        """Renew every third of the lease until stopped or taken over."""
+        held = Job.objects.filter(pk=self.job.pk, lease_token=self.job.lease_token, state=Job.State.RUNNING)
+        while not self.stopped.wait(settings.JOB_LEASE_SECONDS / 3):
+            if not held.update(lease_until=timezone.now() + timedelta(seconds=settings.JOB_LEASE_SECONDS)):
+                break
+        connection.close()
+
+
+def run(job: Job) -> None:
+    """Run a claimed job to its end: done, failed, or queued again with a growing delay."""
+    heartbeat = Heartbeat(job)
+    heartbeat.start()
+    ours = Job.objects.filter(pk=job.pk, lease_token=job.lease_token)
+    try:
+        with clinic_scope(job.clinic) if job.clinic else contextlib.nullcontext():
+            effects = HANDLERS[job.kind](job)
+            with transaction.atomic():
+                if effects:
+                    effects()
+                if not ours.update(state=Job.State.DONE, lease_until=None, error="", finished_at=timezone.now()):
+                    raise LeaseLostError
+    except LeaseLostError:
+        log.warning("lease lost", extra={"job": job.pk, "kind": job.kind})
+    except Exception as error:
+        is_final = isinstance(error, FinalError | KeyError) or job.attempts >= Job.MAX_ATTEMPTS
+        log.exception("job failed" if is_final else "job will be tried again", extra={"job": job.pk, "kind": job.kind})
+        delay = timedelta(seconds=min(600, 2**job.attempts))
+        ours.update(
+            state=Job.State.FAILED if is_final else Job.State.QUEUED,
+            error=type(error).__name__,
+            lease_until=None,
+            run_after=timezone.now() + delay,
+            finished_at=timezone.now() if is_final else None,
+        )
+    finally:
+        heartbeat.stopped.set()

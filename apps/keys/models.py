@@ -1,0 +1,30 @@
+"""The clinic's keys, wrapped by the master key."""
+
+from django.db import models
+from django.utils import timezone
+
+from apps.clinics.models import ClinicOwned
+
+
+class ClinicKey(ClinicOwned):
+    """One key-encryption key of a clinic; never stored unwrapped, never beside the blobs (NIST SP 800-57)."""
+
+    class Purpose(models.TextChoices):
+        """What the key wraps: data keys of stored blobs, or of blobs not yet accepted."""
+
+        STORED = "stored"
+        QUARANTINE = "quarantine"
+
+    purpose = models.CharField(max_length=12, choices=Purpose.choices)
+    wrapped = models.BinaryField(null=True, editable=False)
+    master_fingerprint = models.CharField(max_length=16, editable=False)
+    is_primary = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    destroyed_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["clinic", "purpose"], condition=models.Q(is_primary=True), name="one_primary_key_a_purpose"
+            )
+        ]

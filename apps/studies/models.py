@@ -1,0 +1,125 @@
+"""The index: Study, Series, Instance (PS3.3 A.1.2), and documents that belong to a study."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from apps.access.services import ObjectReference
+from apps.clinics.models import ClinicOwned, PublicIdField
+from apps.patients.models import Patient
+from apps.storage.models import Blob
+
+
+class Study(ClinicOwned):
+    """A study of one patient; counts and search columns are kept at ingest, never counted on a page."""
+
+    public_id = PublicIdField()
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="studies")
+    study_instance_uid = models.CharField(max_length=64)
+    study_date = models.DateField(null=True, blank=True)
+    study_time = models.TimeField(null=True, blank=True)
+    study_id = models.CharField(max_length=16, blank=True)
+    accession_number = models.CharField(max_length=16, blank=True)
+    study_description = models.CharField(max_length=64, blank=True)
+    referring_physician_name = models.CharField(max_length=324, blank=True)
+    modalities_in_study = models.CharField(max_length=200, blank=True)
+    # Copies of the patient's search columns: the worklist filters and sorts on one table.
+    patient_name_folded = models.CharField(max_length=324, blank=True)
+    dicom_patient_id = models.CharField(max_length=64, blank=True)
+    number_of_study_related_series = models.PositiveIntegerField(default=0)
+    number_of_study_related_instances = models.PositiveIntegerField(default=0)
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["clinic", "study_instance_uid"], name="study_uid")]
+        indexes = [
+            models.Index(fields=["clinic", "-study_date", "-id"], name="study_by_date"),
+            models.Index(fields=["clinic", "patient_name_folded", "id"], name="study_by_name"),
+            models.Index(fields=["clinic", "dicom_patient_id"], name="study_by_patient_id"),
+            models.Index(fields=["clinic", "accession_number"], name="study_by_accession"),
+        ]
+
+    def audit_reference(self) -> ObjectReference:
+        """Name this study in the audit trail."""
+        return ObjectReference(
+            "study", self.public_id, patient_reference=self.patient.public_id, study_reference=self.public_id
+        )
+
+
+class Series(ClinicOwned):
+    """A series of a study; its metadata of all instances is one blob, made once."""
+
+    public_id = PublicIdField()
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="series")
+    series_instance_uid = models.CharField(max_length=64)
+    modality = models.CharField(max_length=16, blank=True)
+    series_number = models.IntegerField(null=True, blank=True)
+    series_description = models.CharField(max_length=64, blank=True)
+    body_part_examined = models.CharField(max_length=16, blank=True)
+    series_date = models.DateField(null=True, blank=True)
+    series_time = models.TimeField(null=True, blank=True)
+    number_of_series_related_instances = models.PositiveIntegerField(default=0)
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    metadata_blob = models.ForeignKey(Blob, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    # How many instances the metadata blob covers: fewer than there are means it is stale.
+    metadata_instance_count = models.PositiveIntegerField(default=0)
+    thumbnail_blob = models.ForeignKey(Blob, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["clinic", "series_instance_uid"], name="series_uid")]
+
+    def audit_reference(self) -> ObjectReference:
+        """Name this series in the audit trail."""
+        return ObjectReference(
+            "series",
+            self.public_id,
+            patient_reference=self.study.patient.public_id,
+            study_reference=self.study.public_id,
+        )
+
+
+class Instance(ClinicOwned):
+    """One SOP instance: its facts, its blob, and where its frames lie in it."""
+
+    series = models.ForeignKey(Series, on_delete=models.PROTECT, related_name="instances")
+    blob = models.OneToOneField(Blob, on_delete=models.PROTECT, related_name="+")
+    sop_instance_uid = models.CharField(max_length=64)
+    sop_class_uid = models.CharField(max_length=64)
+    transfer_syntax_uid = models.CharField(max_length=64)
+    instance_number = models.IntegerField(null=True, blank=True)
+    rows = models.PositiveIntegerField(null=True, blank=True)
+    columns = models.PositiveIntegerField(null=True, blank=True)
+    number_of_frames = models.PositiveIntegerField(default=0)
+    pixel_index = models.BinaryField(null=True)
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["clinic", "sop_instance_uid"], name="instance_uid")]
+        indexes = [models.Index(fields=["series", "instance_number"], name="instance_order")]
+
+
+class Document(ClinicOwned):
+    """A clinical document attached to a study: PDF, JPEG or PNG, recognised by its content."""
+
+    public_id = PublicIdField()
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="documents")
+    blob = models.OneToOneField(Blob, on_delete=models.PROTECT, related_name="+")
+    title = models.CharField(max_length=200)
+    media_type = models.CharField(max_length=60)
+    created_by = models.ForeignKey(
+        "accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    def audit_reference(self) -> ObjectReference:
+        """Name this document in the audit trail."""
+        return ObjectReference(
+            "document",
+            self.public_id,
+            patient_reference=self.study.patient.public_id,
+            study_reference=self.study.public_id,
+        )

@@ -1,0 +1,5 @@
+"""Wires the apps together; holds no rules."""
+
+from portal.celery import app as celery_app
+
+__all__ = ["celery_app"]

@@ -1,0 +1,45 @@
+"""Celery carries wake-ups only: every message is a job's number, the job row in the database is the truth."""
+
+import os
+from pathlib import Path
+
+from celery import Celery
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+app = Celery("viewbox", task_cls="apps.clinics.tasks:ClinicTask")
+app.conf.update(
+    broker_url=settings.BROKER_URL,
+    broker_connection_retry_on_startup=True,
+    task_ignore_result=True,
+    task_serializer="json",
+    accept_content=["json"],
+    task_acks_late=True,
+    worker_prefetch_multiplier=4,
+    worker_hijack_root_logger=False,
+    worker_enable_remote_control=False,
+    worker_max_tasks_per_child=2000,
+    worker_send_task_events=False,
+    timezone="UTC",
+    beat_schedule={"tick": {"task": "apps.jobs.tasks.tick", "schedule": 5.0}},
+)
+if settings.BROKER_URL.startswith("filesystem"):
+    queue = Path(settings.DATA_DIR) / "queue"
+    folders = {
+        "data_folder_in": queue / "messages",
+        "data_folder_out": queue / "messages",
+        "processed_folder": queue / "taken",
+        "control_folder": queue / "control",
+    }
+    for folder in folders.values():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    app.conf.update(
+        broker_transport="portal.transport:Transport",
+        broker_transport_options={name: str(folder) for name, folder in folders.items()}
+        | {"store_processed": False, "polling_interval": 0.05},
+    )
+else:
+    # A broker that is away must not hold up an upload: the sweep finds the job.
+    app.conf.update(broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 5, "visibility_timeout": 300})
+app.autodiscover_tasks(["apps.jobs"])
