@@ -15,17 +15,23 @@ from apps.audit.context import Context, acting, current_context
 from apps.audit.details import check_details
 from apps.audit.errors import AuditUnavailableError, EventRefusedError
 from apps.audit.models import AuditEvent, Outcome, columns_of
+from apps.audit.seal import seal_events
+from apps.audit.verify import ChainReport, Problem, verify_trail
 
 __all__ = [
     "COVER_SECONDS",
+    "ChainReport",
     "Context",
     "Entry",
     "Outcome",
+    "Problem",
     "acting",
     "covering_event",
     "current_context",
     "record",
     "record_many",
+    "seal_events",
+    "verify_trail",
 ]
 
 # How long one record of a series covers further requests of the same viewer for the same series.
