@@ -23,9 +23,7 @@ class UploadBatch(ClinicOwned):
 
     public_id = PublicIdField()
     source = models.CharField(max_length=10, choices=Source.choices)
-    created_by = models.ForeignKey(
-        "accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
+    created_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     # Where documents of this batch go; a batch opened from a study page has one.
     study = models.ForeignKey(Study, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)

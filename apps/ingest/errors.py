@@ -1,0 +1,61 @@
+"""What can go wrong on the way in: a stable code, a plain sentence, and the HTTP status that says the same."""
+
+from __future__ import annotations
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+
+class IngestError(Exception):
+    """Base of the errors of the way in."""
+
+    code = "ingest"
+    message: str | Promise = _("This file could not be taken.")
+    status = 422
+
+    def __str__(self) -> str:
+        return str(self.message)
+
+
+class TooLargeError(IngestError):
+    """A file, or what it declares to be, is larger than this installation takes."""
+
+    code = "too-large"
+    message = _("This file is larger than this installation takes.")
+    status = 413
+
+
+class StorageFullError(IngestError):
+    """The clinic's plan has no room for it; what is stored stays readable."""
+
+    code = "storage-limit"
+    message = _("The storage of your plan is full. Nothing was lost; your clinic's owner can choose a larger plan.")
+    status = 413
+
+
+class BatchClosedError(IngestError):
+    """Files were sent to an upload that its sender had already declared complete."""
+
+    code = "batch-closed"
+    message = _("This upload is already complete. Please start a new one.")
+    status = 409
+
+
+class NoFilesError(IngestError):
+    """A request to store files that carried none."""
+
+    code = "no-files"
+    message = _("No files arrived.")
+
+
+class ArchiveError(IngestError):
+    """An archive that is not opened at all; nothing of it is stored."""
+
+    def __init__(self, code: str, message: str | Promise) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message
+
+
+class MemberError(ArchiveError):
+    """One member of an archive that cannot be taken; its neighbours are."""

@@ -1,0 +1,62 @@
+"""What a file is, by its content alone: neither its name nor what its sender says counts (CONTROLS UPL-06)."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+# Enough for the Part 10 preamble and prefix (PS3.10 section 7.1) and for every signature below.
+HEAD_BYTES: Final = 132
+
+
+class Kind(Enum):
+    """What the first bytes of a file say it is."""
+
+    DICOM = "dicom"
+    ARCHIVE = "archive"
+    PDF = "application/pdf"
+    JPEG = "image/jpeg"
+    PNG = "image/png"
+    EMPTY = "empty"
+    OTHER = "other"
+
+    @property
+    def is_document(self) -> bool:
+        """Whether it may be attached to a study."""
+        return self in _DOCUMENTS
+
+
+_DOCUMENTS: Final = frozenset({Kind.PDF, Kind.JPEG, Kind.PNG})
+
+_SIGNATURES: Final = (
+    (b"PK\x03\x04", Kind.ARCHIVE),  # APPNOTE 4.3.7; an archive without members begins with its end record
+    (b"PK\x05\x06", Kind.ARCHIVE),
+    (b"%PDF-", Kind.PDF),  # ISO 32000-1 section 7.5.2
+    (b"\xff\xd8\xff", Kind.JPEG),  # ISO/IEC 10918-1 annex B: SOI and the next marker
+    (b"\x89PNG\r\n\x1a\n", Kind.PNG),  # PNG section 5.2
+)
+
+
+def recognise(head: bytes) -> Kind:
+    """Return the kind of the file that begins with `head` (its first 132 bytes, fewer only when it is shorter).
+
+    The DICOM prefix wins over any signature in the preamble, which may hold anything (PS3.10 section 7.1).
+    """
+    if not head:
+        return Kind.EMPTY
+    if head[128:132] == b"DICM":
+        return Kind.DICOM
+    for signature, kind in _SIGNATURES:
+        if head.startswith(signature):
+            return kind
+    return Kind.OTHER
+
+
+# Left on discs and sticks by operating systems and burning programs: told apart so that nobody is troubled with them.
+_SYSTEM_NAMES: Final = frozenset({".ds_store", "thumbs.db", "desktop.ini", "autorun.inf", ".directory", "ehthumbs.db"})
+
+
+def is_system_file(name: str) -> bool:
+    """Return whether a file that is no DICOM carries the name of an operating system's own files (display only)."""
+    parts = name.lower().split("/")
+    return parts[-1] in _SYSTEM_NAMES or parts[-1].startswith("._") or "__macosx" in parts
