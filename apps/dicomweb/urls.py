@@ -1,4 +1,6 @@
-"""The pages of dicomweb and what each asks for."""
+"""DICOMweb (PS3.18) of a clinic and of a share link."""
+
+from __future__ import annotations
 
 from django.urls import URLPattern
 
