@@ -1,0 +1,1 @@
+"""The audit room: what happened, written once."""

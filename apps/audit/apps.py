@@ -7,7 +7,7 @@ from typing import Any
 from django.apps import AppConfig
 from django.core import checks
 from django.db import connections
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate  # noqa: TID251  # the framework's hook after a migration
 from django.utils.translation import gettext_lazy as _
 
 from apps.audit import triggers

@@ -46,7 +46,7 @@ class AuditEventManager(LogEntryManager):  # type: ignore[misc]
         )
 
     def _log(self, create: Any, instance: models.Model, kwargs: dict[str, Any]) -> AuditEvent | None:
-        kind = instance._meta.model_name or ""
+        kind = instance._meta.model_name or ""  # noqa: SLF001  # Django's documented Model._meta
         action = kwargs.setdefault("action", AuditEvent.Action.UPDATE)
         reference = str(getattr(instance, "public_id", None) or instance.pk)
         context = current_context()
@@ -86,7 +86,7 @@ class AuditEvent(AbstractLogEntry):  # type: ignore[misc]
     action = models.PositiveSmallIntegerField(
         choices=AbstractLogEntry.Action.choices, default=AbstractLogEntry.Action.ACCESS, editable=False
     )
-    cid = models.CharField(max_length=255, blank=True, null=True, editable=False)  # noqa: DJ001  # as auditlog has it
+    cid = models.CharField(max_length=255, blank=True, null=True, editable=False)
 
     # What the header X-Audit-Id names: unlike the row's number it tells nobody how much others do.
     public_id = PublicIdField()

@@ -49,8 +49,8 @@ def verify_trail(
 ) -> Iterator[ChainReport]:
     """Yield a report for each chain, or for those of the given clinics.
 
-    Events that are unsealed for longer than `max_unsealed_minutes` are a problem: the sealer is not running, or somebody
-    took seals away.
+    Events unsealed for longer than `max_unsealed_minutes` are a problem: the sealer is not running, or somebody took
+    seals away.
     """
     if clinic_ids is None:
         # order_by(): the model's own ordering would join the columns of DISTINCT.
@@ -82,7 +82,7 @@ def _verify_chain(chain: int, max_unsealed_minutes: int) -> ChainReport:
                     raise _BrokenError(
                         Problem(
                             "membership-changed",
-                            f"Seal {seal.number} does not list its {seal.count} events; event {event_id} is out of place.",
+                            f"Seal {seal.number} lists event {event_id} out of place.",
                             seal.number,
                             event_id,
                         )
@@ -106,7 +106,9 @@ def _verify_chain(chain: int, max_unsealed_minutes: int) -> ChainReport:
     except _BrokenError as broken:
         problem = broken.problem
     unsealed = unsealed_events().filter(clinic_id=clinic_id)
-    late = unsealed.filter(timestamp__lt=timezone.now() - timedelta(minutes=max_unsealed_minutes)).order_by("pk").first()
+    late = (
+        unsealed.filter(timestamp__lt=timezone.now() - timedelta(minutes=max_unsealed_minutes)).order_by("pk").first()
+    )
     if problem is None and late is not None:
         message = f"Event {late.pk} is not sealed although it is older than {max_unsealed_minutes} minutes."
         problem = Problem("unsealed", message, None, late.pk)
@@ -132,7 +134,7 @@ def _bad_event(event_id: int, seal: Seal) -> Problem:
 
 
 def _members(chain: int) -> Iterator[tuple[int, int, int, bytes]]:
-    """Yield (seal id, event id, position, leaf) in the chain's order; the leaf is empty unless the event still has it."""
+    """Yield (seal id, event id, position, leaf) in the chain's order; an empty leaf where the event no longer fits."""
     clinic_id = None if chain == PLATFORM_CHAIN else chain
     rows = (
         SealMember.objects.filter(seal__chain=chain)

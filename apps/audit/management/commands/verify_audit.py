@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     help = "Recomputes every seal of the audit trail and names the first row that was changed."
     # The check would refuse to start exactly when this command is needed most.
-    requires_system_checks: list[str] = []  # noqa: RUF012
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
