@@ -1,5 +1,9 @@
+"""The DICOMweb room."""
+
 from django.apps import AppConfig
 
 
-class DicomWebConfig(AppConfig):
+class DicomwebConfig(AppConfig):
+    """QIDO-RS, WADO-RS and STOW-RS."""
+
     name = "apps.dicomweb"
