@@ -11,7 +11,7 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         """Load the checks once the apps are there."""
-        from portal import checks  # noqa: F401, PLC0415
+        from portal import checks  # noqa: F401
 
 
 class PortalAdminConfig(AdminConfig):

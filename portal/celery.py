@@ -41,5 +41,7 @@ if settings.BROKER_URL.startswith("filesystem"):
     )
 else:
     # A broker that is away must not hold up an upload: the sweep finds the job.
-    app.conf.update(broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 5, "visibility_timeout": 300})
+    app.conf.update(
+        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 5, "visibility_timeout": 300}
+    )
 app.autodiscover_tasks(["apps.jobs"])

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import re
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 # A share link's or an invitation's token stands as one path segment behind these prefixes.
 TOKEN_PATH = re.compile(r"/(s|invitation|reset|bootstrap)/[A-Za-z0-9_\-]{16,}")
@@ -35,7 +40,34 @@ class JsonFormatter(logging.Formatter):
             places = []
             while trace is not None:
                 code = trace.tb_frame.f_code
-                places.append(f"{code.co_filename.rsplit('/', 3)[-2]}/{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
+                places.append(
+                    f"{code.co_filename.rsplit('/', 3)[-2]}/{code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}"
+                )
                 trace = trace.tb_next
             line["at"] = places[-6:]
         return json.dumps(line)
+
+
+class RequestLogMiddleware:
+    """Logs one line a request: the route's pattern, never its path, so that no token and no name is written."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.log = logging.getLogger("portal.requests")
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Pass the request on and log how it ended."""
+        begun = time.perf_counter()
+        response = self.get_response(request)
+        match = request.resolver_match
+        self.log.info(
+            "request",
+            extra={
+                "request_id": getattr(request, "request_id", None),
+                "route": match.route if match else "-",
+                "method": request.method,
+                "status": response.status_code,
+                "milliseconds": round((time.perf_counter() - begun) * 1000),
+            },
+        )
+        return response

@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from apps.viewer.assets import add_headers, is_immutable
+from portal.embedded import own_names
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -28,12 +29,17 @@ def secret(name: str) -> str:
     try:
         return Path(path).read_text().strip()
     except OSError as error:
-        raise ImproperlyConfigured(f"{name}_FILE cannot be read: {error.strerror}. Point it to a readable file.") from None
+        raise ImproperlyConfigured(
+            f"{name}_FILE cannot be read: {error.strerror}. Point it to a readable file."
+        ) from None
 
 
 # --- where things are -------------------------------------------------------------------------------------------------
 DATA_DIR = Path(env.str("PORTAL_DATA_DIR", default=str(BASE_DIR / "var"))).resolve()
-BASE_URL = env.str("PORTAL_BASE_URL", default=f"http://127.0.0.1:{env.int('PORT', default=8000)}").rstrip("/")
+HTTPS = env.bool("HTTPS", default=False)  # serve TLS ourselves, with a certificate of our own: phones, demonstrations
+BASE_URL = env.str(
+    "PORTAL_BASE_URL", default=f"{'https' if HTTPS else 'http'}://127.0.0.1:{env.int('PORT', default=8000)}"
+).rstrip("/")
 SECURE = BASE_URL.startswith("https://")
 # Off: one machine, no servers, keys in DATA_DIR: what `make run` starts. On: portal/checks.py insists on a safe setup.
 PRODUCTION = env.bool("PORTAL_PRODUCTION", default=False)
@@ -53,7 +59,10 @@ if not SECRET_KEY:
     SECRET_KEY = "not-set"
 
 # --- the web ----------------------------------------------------------------------------------------------------------
-ALLOWED_HOSTS = env.list("PORTAL_ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+ALLOWED_HOSTS = env.list(
+    "PORTAL_ALLOWED_HOSTS",
+    default=["127.0.0.1", "localhost", "[::1]", *([name for names in own_names() for name in names] if HTTPS else [])],
+)
 CSRF_TRUSTED_ORIGINS = [BASE_URL] if SECURE else []
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
@@ -99,6 +108,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "portal.logs.RequestLogMiddleware",
     "apps.accounts.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -243,8 +253,8 @@ SECURE_HSTS_SECONDS = 365 * 24 * 3600 if SECURE else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE
 SECURE_HSTS_PRELOAD = SECURE
 SECURE_CONTENT_TYPE_NOSNIFF = True
-# With "no-referrer" browsers send "Origin: null" on our own forms, which Django's CSRF check refuses; the pages of share
-# links, whose first URL is a secret, send "no-referrer" themselves.
+# With "no-referrer" browsers send "Origin: null" on our own forms, which Django's CSRF check refuses; the pages of
+# share links, whose first URL is a secret, send "no-referrer" themselves.
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

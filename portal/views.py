@@ -86,5 +86,3 @@ def page_not_found(request: HttpRequest, exception: Exception | None = None) -> 
 def server_error(request: HttpRequest) -> HttpResponse:
     """500: our fault; the number on the page finds the log line."""
     return render(request, "500.html", status=500)
-
-

@@ -1,4 +1,4 @@
-"""The WSGI entry point."""
+"""The WSGI entry point; an unsafe configuration does not start."""
 
 import os
 
@@ -6,3 +6,7 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 application = get_wsgi_application()
+
+from portal.checks import refuse_unsafe_configuration  # noqa: E402  (the apps must be loaded first)
+
+refuse_unsafe_configuration()

@@ -1,4 +1,4 @@
-"""The cast: Alice owns clinic A, Bob reads in clinic A, Charlie is in clinic B and must see nothing, Dana holds a link."""
+"""The cast: Alice owns clinic A, Bob reads there, Charlie is in clinic B and must see nothing, Dana holds a link."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from apps.keys.services import create_clinic_key, seal_secret
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import connection
@@ -20,7 +21,6 @@ from apps.billing.services import subscribe_default
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 from apps.clinics.services import create_clinic
-from apps.keys.services import create_clinic_key, seal_secret
 
 PASSWORD = "Correct-Horse-7-Battery"
 TOTP_SEED = bytes(range(20))
@@ -65,9 +65,7 @@ def make_clinic(slug: str, name: str) -> Clinic:
 def make_person(email: str, name: str, password_hash: str, *, clinic: Clinic | None = None, role: str = "") -> User:
     """A person with password and second factor, and a place in a clinic."""
     user = User.objects.create(email=email, name=name, password=password_hash, password_changed_at=timezone.now())
-    TotpDevice.objects.create(
-        user=user, name="phone", confirmed=True, sealed_seed=seal_secret("totp-seed", TOTP_SEED)
-    )
+    TotpDevice.objects.create(user=user, name="phone", confirmed=True, sealed_seed=seal_secret("totp-seed", TOTP_SEED))
     if clinic:
         Membership.objects.create(user=user, clinic=clinic, role=role)
     return user

@@ -1,4 +1,4 @@
-"""Real PostgreSQL, Redis and S3 on free loopback ports; whatever cannot be started fails the run by its package's name."""
+"""Real PostgreSQL, Redis and S3 on free loopback ports; what cannot be started fails the run by its package's name."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def start_postgresql(run: Path) -> str:
         check=True, stdout=subprocess.DEVNULL, cwd="/", **as_unprivileged(),
     )  # fmt: skip
     process = subprocess.Popen(
-        [server, "-D", folder, "-p", str(port), "-k", folder, "-h", "127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200"],
+        [server, "-D", folder, "-p", str(port), "-k", folder, "-h", "127.0.0.1",
+         "-c", "fsync=off", "-c", "max_connections=200"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/", **as_unprivileged(),
     )  # fmt: skip
     atexit.register(stop, process)
@@ -126,5 +127,3 @@ def start_all(run: Path) -> dict[str, str]:
         "PORTAL_S3_ACCESS_KEY": s3.access_key,
         "PORTAL_S3_SECRET_KEY": s3.secret_key,
     }
-
-

@@ -40,7 +40,7 @@ def scoped_clinic_id() -> int | None:
     clinic = state.get("clinic")
     if clinic is None:
         raise ScopeError("No clinic was chosen: open apps.clinics.scoping.clinic_scope(clinic) first.")
-    return cast(int, clinic.pk)
+    return cast("int", clinic.pk)
 
 
 def require_scope_of(clinic_id: int | None) -> None:

@@ -11,7 +11,7 @@ from django.db import close_old_connections
 from django.utils import timezone
 
 from apps.jobs import pipeline
-from apps.jobs.models import Job, Periodic, WorkerPulse
+from apps.jobs.models import Periodic, WorkerPulse
 from apps.jobs.registry import PERIODIC
 
 log = logging.getLogger(__name__)

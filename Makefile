@@ -1,0 +1,59 @@
+# Two commands: `make run` serves Viewbox, `make test` proves it. Both set up all they need.
+SHELL := /bin/bash
+export PORT ?= 8000
+export PORTAL_DATA_DIR ?= $(CURDIR)/var
+override PORTAL_DATA_DIR := $(abspath $(PORTAL_DATA_DIR))
+export PORTAL_WORKERS ?= 2
+export VENV ?= $(CURDIR)/.venv
+PY := $(VENV)/bin/python
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+APT := apt-get install -y -qq --no-install-recommends
+
+.PHONY: run test check setup assets lock clean
+
+run: setup
+	@$(PY) manage.py prepare --demo
+	@exec $(VENV)/bin/supervisord -c portal/supervisord.conf
+
+# What the set-up makes is stamped: a second start only compares dates.
+setup: $(VENV)/.installed assets
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Viewbox needs Python 3.11 or later: install the package python3."; exit 1; }
+	@$(PYTHON) -m ensurepip --version >/dev/null 2>&1 || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -qq && $(APT) python3-venv; \
+		else echo "Python's venv is missing: install the package python3-venv."; exit 1; fi; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock | $(VENV)/bin/python
+	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed-dev: requirements-dev.lock | $(VENV)/bin/python
+	$(PY) -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@ $(VENV)/.installed
+
+assets: $(VENV)/.installed
+	@$(PY) -m apps.viewer.build
+	@$(PY) -m portal.assets
+
+test: $(VENV)/.installed-dev assets
+	@$(PY) -m tests.install
+	@TEST_STACK=embedded $(PY) -m pytest -n 2 --dist worksteal -q
+	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist worksteal -q
+
+check: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+# Remakes the locks after a change of requirements*.txt (uv resolves for every platform and Python from 3.11).
+lock: $(VENV)/bin/python
+	$(PY) -m pip install -q uv
+	$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements-dev.txt -o requirements-dev.lock
+	$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements.txt -c requirements-dev.lock -o requirements.lock
+
+clean:
+	rm -rf .venv node_modules static/vendor static/root/ohif
