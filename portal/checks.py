@@ -9,7 +9,8 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register, run_checks
+from django.core import checks
+from django.core.checks import CheckMessage, Error, register, run_checks
 from django.core.exceptions import ImproperlyConfigured
 
 TAG = "portal"
@@ -74,7 +75,7 @@ def _production() -> Iterator[CheckMessage]:
             id="portal.E013",
         )
     if not settings.TRUSTED_PROXY_COUNT:
-        yield Warning(
+        yield checks.Warning(
             "PORTAL_TRUSTED_PROXY_COUNT is 0: behind a proxy every visitor has the proxy's address.",
             hint="Set it to the number of reverse proxies of your own, usually 1.",
             id="portal.W001",

@@ -1,4 +1,4 @@
-"""What an embedded installation makes for itself on its first start: folders, a secret, the master key, a certificate."""
+"""What an embedded installation makes for itself on its first start: folders, a session secret, a certificate."""
 
 from __future__ import annotations
 

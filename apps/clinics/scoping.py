@@ -17,7 +17,7 @@ from django_scopes.exceptions import ScopeError
 if TYPE_CHECKING:
     from apps.clinics.models import Clinic
 
-Row = TypeVar("Row", bound=models.Model, covariant=True)
+Row = TypeVar("Row", bound=models.Model, covariant=True)  # noqa: PLC0105
 
 
 @contextmanager

@@ -33,7 +33,7 @@ def due(*, ignore_delay: bool = False) -> QuerySet[Job]:
 
 
 def claim(job_id: int, *, ignore_delay: bool = False) -> Job | None:
-    """Take the job's lease by one conditional UPDATE (no lock is held while working); None when somebody else has it."""
+    """Take the job's lease by one conditional UPDATE, so that no lock is held; None when somebody else has it."""
     token = uuid.uuid4().hex
     taken = (
         due(ignore_delay=ignore_delay)

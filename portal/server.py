@@ -1,4 +1,4 @@
-"""gunicorn's settings; `gunicorn -c portal/gunicorn.conf.py portal.wsgi`."""
+"""gunicorn's settings; `gunicorn -c portal/server.py portal.wsgi`."""
 
 import os
 from pathlib import Path
