@@ -6,6 +6,7 @@ set by program, or already converted, are read as well.
 """
 
 import datetime
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -141,7 +142,7 @@ def numbers(dataset: Dataset, tag: int) -> tuple[float, ...]:
             number = float(part)
         except ValueError:
             break
-        if number != number or number in (float("inf"), float("-inf")):
+        if not math.isfinite(number):
             break
         found.append(number)
     return tuple(found)

@@ -5,10 +5,12 @@ of items, one or more to a frame. The index also keeps the few attributes that d
 frame can be decoded from the index and a seekable file alone.
 """
 
+import itertools
 import json
 import struct
 import zlib
 from array import array
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, BinaryIO, Final
@@ -250,10 +252,18 @@ def encapsulated_index(
     ``too-many-elements``.
     """
     table, offsets, lengths, end = _walk_items(file, offset, file_size)
-    heads = [place - 8 - (offset + 8 + len(table)) for place in offsets]
-    starts, layout, frames = _map_frames(
-        file, declared_frames, offsets, heads, _table_entries(extended_offsets, "Q"), _table_entries(table, "I"), is_video
-    )
+    layout = Layout.ENCAPSULATED
+    frames = declared_frames
+    if is_video:
+        layout, starts = Layout.STREAM, [0, len(offsets)]
+    else:
+        tables = (_table_entries(extended_offsets, "Q"), _table_entries(table, "I"))
+        found = _starts_by_table(tables, declared_frames, offsets) or _starts_by_count(declared_frames, len(offsets))
+        found = found or _starts_by_looking(file, declared_frames, offsets)
+        if found is None:
+            layout, starts = Layout.UNMAPPED, [0, len(offsets)]
+        else:
+            starts, frames = found, len(found) - 1
     return PixelIndex(
         tag,
         vr,
@@ -309,40 +319,39 @@ def _table_entries(table: bytes, code: str) -> list[int]:
     return list(struct.unpack_from(f"<{count}{code}", table))
 
 
-def _map_frames(
-    file: BinaryIO,
-    declared_frames: int,
-    offsets: list[int],
-    heads: list[int],
-    extended_table: list[int],
-    basic_table: list[int],
-    is_video: bool,
-) -> tuple[list[int], Layout, int]:
-    """Say which fragment starts which frame: by a table if it is right, else by counting, else by looking."""
-    count = len(offsets)
-    if is_video:
-        return [0, count], Layout.STREAM, max(1, declared_frames)
+def _starts_by_table(tables: Iterable[list[int]], declared_frames: int, offsets: list[int]) -> list[int] | None:
+    """Take the frames from an offset table, if each entry is the head of a fragment and they ascend.
+
+    Entries count from the head of the first fragment (PS3.5 A.4). Tables that writers left wrong are common.
+    """
+    by_head = {place - offsets[0]: number for number, place in enumerate(offsets)} if offsets else {}
+    for entries in tables:
+        if len(entries) != declared_frames or not by_head or entries[0] != 0:
+            continue
+        starts = [by_head.get(entry, -1) for entry in entries]
+        if all(earlier < later for earlier, later in itertools.pairwise(starts)):
+            return [*starts, len(offsets)]
+    return None
+
+
+def _starts_by_count(declared_frames: int, count: int) -> list[int] | None:
     if count == 0:
-        return [0], Layout.ENCAPSULATED, 0
-    by_head = {head: number for number, head in enumerate(heads)}
-    for entries in (extended_table, basic_table):
-        if len(entries) == declared_frames and entries[0] == 0 and all(entry in by_head for entry in entries):
-            starts = [by_head[entry] for entry in entries]
-            if all(earlier < later for earlier, later in zip(starts, starts[1:], strict=False)):
-                return [*starts, count], Layout.ENCAPSULATED, declared_frames
+        return [0]
     if declared_frames <= 1:
-        return [0, count], Layout.ENCAPSULATED, 1
+        return [0, count]
     if count <= declared_frames:
         # Fewer fragments than frames: an acquisition that was stopped. There are as many as are there.
-        return list(range(count + 1)), Layout.ENCAPSULATED, count
-    starts = []
+        return list(range(count + 1))
+    return None
+
+
+def _starts_by_looking(file: BinaryIO, declared_frames: int, offsets: list[int]) -> list[int] | None:
+    starts: list[int] = []
     for number, place in enumerate(offsets):
         file.seek(place)
         if file.read(4).startswith(_FRAME_STARTS):
             starts.append(number)
-    if len(starts) == declared_frames and starts[0] == 0:
-        return [*starts, count], Layout.ENCAPSULATED, declared_frames
-    return [0, count], Layout.UNMAPPED, declared_frames
+    return [*starts, len(offsets)] if len(starts) == declared_frames and starts[0] == 0 else None
 
 
 def _offsets_after(first: int, lengths: "array[int]") -> "array[int]":

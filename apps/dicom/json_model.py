@@ -61,7 +61,7 @@ def _dataset_json(dataset: Dataset, bulk_data_uri: BulkDataURI, inherited: Seque
         elif tag == _SPECIFIC_CHARACTER_SET:
             result[key] = {"vr": "CS", "Value": ["ISO_IR 192"]}
         else:
-            result[key] = _element_json(dataset, tag, element, bulk_data_uri, encodings, path + key)
+            result[key] = _element_json(dataset, element, encodings, bulk_data_uri, path + key)
     return result
 
 
@@ -70,8 +70,9 @@ def _by_tag(entry: tuple[int, Element | ElementPlace]) -> int:
 
 
 def _element_json(
-    dataset: Dataset, tag: int, element: Element, bulk_data_uri: BulkDataURI, encodings: Sequence[str], path: str
+    dataset: Dataset, element: Element, encodings: Sequence[str], bulk_data_uri: BulkDataURI, path: str
 ) -> Json:
+    tag = int(element.tag)
     vr = elements.element_vr(dataset, element)
     if vr == "SQ" or isinstance(element.value, DicomSequence):
         return _sequence_json(dataset, tag, bulk_data_uri, encodings, path)
@@ -118,7 +119,8 @@ def _raw_json(
         return _with_values(vr, [_number(part) for part in elements.raw_numbers(value, vr, is_little_endian)])
     if vr == "AT":
         words = elements.raw_numbers(value, "US", is_little_endian)
-        return _with_values(vr, [f"{group:04X}{part:04X}" for group, part in zip(words[::2], words[1::2], strict=False)])
+        tags = zip(words[::2], words[1::2], strict=False)
+        return _with_values(vr, [f"{group:04X}{part:04X}" for group, part in tags])
     parts = elements.raw_strings(value, vr, encodings)
     if vr == "PN":
         return _with_values(vr, [_person_name(part) for part in parts])
@@ -128,7 +130,7 @@ def _raw_json(
 
 
 def _converted_json(vr: str, value: Any, bulk_data_uri: Callable[[], str]) -> Json:
-    """The same for an element that pydicom has converted, or a program has set."""
+    """Do the same for an element that pydicom has converted, or a program has set."""
     if value is None:
         return {"vr": vr}
     if isinstance(value, (bytes, bytearray)):
@@ -215,7 +217,7 @@ def bulk_data(file: BinaryIO, header: Header, path: str) -> tuple[str, bytes]:
     dataset: Dataset = header.dataset
     while len(keys) > 1:
         tag, item, *keys = keys
-        element = dataset[tag] if tag in dataset else None
+        element = dataset.get(tag)
         if element is None or not isinstance(element.value, DicomSequence) or not 1 <= item <= len(element.value):
             raise BulkDataError(Code.NO_SUCH_ELEMENT)
         dataset = element.value[item - 1]
@@ -228,7 +230,7 @@ def _parse_path(path: str) -> list[int]:
         raise BulkDataError(Code.BAD_ARGUMENT)
     keys: list[int] = []
     for number, part in enumerate(parts):
-        if not part.isascii() or not part.isalnum() or len(part) != 8 and (number % 2 == 0 or len(part) > 8):
+        if not part.isascii() or not part.isalnum() or len(part) > 8 or (number % 2 == 0 and len(part) != 8):
             raise BulkDataError(Code.BAD_ARGUMENT)
         try:
             keys.append(int(part, 10 if number % 2 else 16))

@@ -10,7 +10,7 @@ import io
 import logging
 import struct
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, cast
 
@@ -298,7 +298,7 @@ class _Parser:
             start = 0
         self.file.seek(start)
         meta = read_dataset(
-            cast(BinaryIO, self.file), False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2, at_top_level=True
+            cast("BinaryIO", self.file), False, True, stop_when=lambda tag, *_: tag >> 16 != 2, at_top_level=True
         )
         return meta if len(meta) else None
 
@@ -361,10 +361,10 @@ class _Parser:
             return False
 
         part = read_dataset(
-            cast(BinaryIO, file),
+            cast("BinaryIO", file),
             is_implicit,
             is_little,
-            stop_when=cast(Callable[[BaseTag, str | None, int], bool], stop_when),
+            stop_when=stop_when,
             parent_encoding=self.encodings,
         )
         if 0x00080005 in part:
@@ -516,9 +516,7 @@ def _check_nesting(dataset: Dataset) -> None:
             if isinstance(element, RawDataElement):
                 if element.length != _UNDEFINED and len(element.value or b"") < element.length:
                     raise RejectedError(Code.TRUNCATED)
-                if element.VR != "SQ" and (
-                    element.VR not in (None, "UN") or _effective_vr(tag, element.VR) != "SQ"
-                ):
+                if element.VR != "SQ" and (element.VR not in (None, "UN") or _effective_vr(tag, element.VR) != "SQ"):
                     continue
             elif element.VR != "SQ":
                 continue

@@ -42,9 +42,7 @@ _DOCUMENTS: Final = {
 _VIDEOS: Final = frozenset(_STORAGE + suffix for suffix in ("77.1.1.1", "77.1.2.1", "77.1.4.1"))
 _SEGMENTATIONS: Final = frozenset(_STORAGE + suffix for suffix in ("66.4", "66.5", "66.7", "66.8"))
 # Storage classes that hold pixels though their names do not say "Image".
-_OTHER_IMAGES: Final = frozenset(
-    _STORAGE + suffix for suffix in ("6.2", "30", "77.1.5.8", "81.1", "82.1", "481.2")
-)
+_OTHER_IMAGES: Final = frozenset(_STORAGE + suffix for suffix in ("6.2", "30", "77.1.5.8", "81.1", "82.1", "481.2"))
 _NON_PATIENT: Final = frozenset(
     ["1.2.840.10008.5.1.4.38.1", "1.2.840.10008.5.1.4.39.1"]
     + [f"1.2.840.10008.5.1.4.{arc}.1" for arc in (43, 44, 45)]
