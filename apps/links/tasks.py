@@ -1,0 +1,12 @@
+"""What the links room does on its own."""
+
+from __future__ import annotations
+
+from apps.jobs.services import periodic
+from apps.links import services
+
+
+@periodic("links.delete_stale", every_seconds=3600)
+def delete_stale() -> None:
+    """Delete sessions and attempts that no longer mean anything."""
+    services.delete_stale()
