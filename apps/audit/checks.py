@@ -23,7 +23,7 @@ def check_triggers(databases: Sequence[str] | None = None, **kwargs: Any) -> lis
             problems.append(
                 Error(
                     f"The audit trail in database {alias!r} can be changed: {', '.join(names)} missing or disabled.",
-                    hint="Find out who removed them; manage.py migrate --skip-checks arms them, verify_audit looks for traces",
+                    hint="Find out who removed them; manage.py migrate --skip-checks arms them again",
                     id="audit.E001",
                 )
             )

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.audit.context import Context, current_context
 from apps.audit.errors import AuditUnavailableError
+from apps.audit.words import actor_words, detail_words, kind_words, verb_words
 from apps.clinics.models import PublicIdField
 
 
@@ -123,6 +124,33 @@ class AuditEvent(AbstractLogEntry):  # type: ignore[misc]
     def details(self) -> dict[str, Any]:
         """The allow-listed facts recorded with the event (see apps.audit.details)."""
         return self.additional_data or {}
+
+    @property
+    def verb_words(self) -> str:
+        """What happened, in the reader's language."""
+        return verb_words(self.verb)
+
+    @property
+    def actor_words(self) -> str:
+        """Who did it: a person's e-mail address, else what kind of actor and its reference."""
+        if self.actor_email:
+            return str(self.actor_email)
+        return " ".join(part for part in (actor_words(self.actor_kind), self.actor_reference) if part)
+
+    @property
+    def object_words(self) -> str:
+        """What kind of thing it was done to; empty for none."""
+        return kind_words(self.object_kind) if self.object_kind else ""
+
+    @property
+    def detail_list(self) -> list[str]:
+        """The details and the changes, each in plain words."""
+        details = [detail_words(key, value) for key, value in self.details.items()]
+        for name, change in (self.changes or {}).items():
+            if isinstance(change, list) and len(change) == 2:
+                old, new = ("-" if value in (None, "None", "") else value for value in change)
+                details.append(f"{name.replace('_', ' ')}: {old} → {new}")
+        return details
 
 
 _PAST = {

@@ -2,7 +2,9 @@
 
 from django.db import models
 from django.utils import timezone
+from django.utils.formats import number_format
 
+from apps.billing.sizes import decimal_size
 from apps.clinics.models import Clinic
 
 
@@ -26,7 +28,18 @@ class Plan(models.Model):
         constraints = [models.UniqueConstraint(fields=["code", "valid_from_date"], name="plan_version")]
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.locale})"
+        return f"{self.name} ({self.locale}, {decimal_size(self.storage_bytes)})"
+
+    @property
+    def price_text(self) -> str:
+        """The monthly price with its currency, as the reader's language writes numbers."""
+        amount = number_format(self.monthly_price, decimal_pos=2, use_l10n=True, force_grouping=True)
+        return f"${amount}" if self.currency == "USD" else f"{amount} {self.currency}"
+
+    @property
+    def storage_text(self) -> str:
+        """The storage in words: "4,000 GB"."""
+        return decimal_size(self.storage_bytes)
 
 
 class Subscription(models.Model):

@@ -1,0 +1,158 @@
+"""What the verbs of the trail are called on its page, and the groups they are filtered by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from django.db.models import Q
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+VERBS: Final[dict[str, str | Promise]] = {
+    "access.denied": gettext_lazy("Access refused"),
+    "apitoken.changed": gettext_lazy("API token changed"),
+    "apitoken.created": gettext_lazy("API token made"),
+    "apitoken.deleted": gettext_lazy("API token removed"),
+    "audit.exported": gettext_lazy("Audit exported"),
+    "audit.viewed": gettext_lazy("Audit read"),
+    "clinic.changed": gettext_lazy("Clinic changed"),
+    "clinic.created": gettext_lazy("Clinic made"),
+    "clinic.deleted": gettext_lazy("Clinic removed"),
+    "document.viewed": gettext_lazy("Document opened"),
+    "grant.created": gettext_lazy("Access to a study or patient granted"),
+    "grant.deleted": gettext_lazy("Access to a study or patient withdrawn"),
+    "instance.stored": gettext_lazy("Images stored"),
+    "instance.viewed": gettext_lazy("Image viewed"),
+    "invitation.accepted": gettext_lazy("Invitation accepted"),
+    "link.created": gettext_lazy("Link made"),
+    "link.frozen": gettext_lazy("Link frozen after wrong PINs"),
+    "link.opened": gettext_lazy("Link opened"),
+    "link.refused": gettext_lazy("Link refused"),
+    "link.revoked": gettext_lazy("Link revoked"),
+    "link.viewed": gettext_lazy("Link looked at"),
+    "member.invited": gettext_lazy("Person invited"),
+    "membership.changed": gettext_lazy("Role changed"),
+    "membership.created": gettext_lazy("Person joined"),
+    "membership.deleted": gettext_lazy("Person removed"),
+    "patient.viewed": gettext_lazy("Patient opened"),
+    "plan.changed": gettext_lazy("Plan changed"),
+    "plan.created": gettext_lazy("Plan made"),
+    "plan.deleted": gettext_lazy("Plan removed"),
+    "series.viewed": gettext_lazy("Series viewed"),
+    "session.ended": gettext_lazy("Session ended"),
+    "session.expired": gettext_lazy("Session expired"),
+    "study.downloaded": gettext_lazy("Study downloaded"),
+    "study.listed": gettext_lazy("Studies listed"),
+    "study.searched": gettext_lazy("Studies searched"),
+    "study.viewed": gettext_lazy("Study opened"),
+    "subscription.created": gettext_lazy("Subscription begun"),
+    "token.created": gettext_lazy("API token made"),
+    "token.revoked": gettext_lazy("API token revoked"),
+    "upload.received": gettext_lazy("Files received"),
+    "upload.viewed": gettext_lazy("Upload looked at"),
+    "user.changed": gettext_lazy("Account changed"),
+    "user.created": gettext_lazy("Account made"),
+    "user.locked_out": gettext_lazy("Locked out after wrong passwords"),
+    "user.sign_in_failed": gettext_lazy("Sign-in failed"),
+    "user.signed_in": gettext_lazy("Signed in"),
+    "user.signed_out": gettext_lazy("Signed out"),
+}
+
+ACTOR_KINDS: Final[dict[str, str | Promise]] = {
+    "user": gettext_lazy("Person"),
+    "link": gettext_lazy("Share link"),
+    "token": gettext_lazy("API token"),
+    "system": gettext_lazy("Viewbox"),
+    "anonymous": gettext_lazy("Somebody not signed in"),
+}
+
+OBJECT_KINDS: Final[dict[str, str | Promise]] = {
+    "study": gettext_lazy("Study"),
+    "series": gettext_lazy("Series"),
+    "instance": gettext_lazy("Image"),
+    "patient": gettext_lazy("Patient"),
+    "document": gettext_lazy("Document"),
+    "link": gettext_lazy("Link"),
+    "upload": gettext_lazy("Upload"),
+    "clinic": gettext_lazy("Clinic"),
+    "user": gettext_lazy("Account"),
+    "membership": gettext_lazy("Membership"),
+    "invitation": gettext_lazy("Invitation"),
+    "token": gettext_lazy("API token"),
+    "apitoken": gettext_lazy("API token"),
+    "session": gettext_lazy("Session"),
+    "plan": gettext_lazy("Plan"),
+    "subscription": gettext_lazy("Subscription"),
+    "audit": gettext_lazy("Audit"),
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Events that people look for together."""
+
+    label: str | Promise
+    condition: Q
+
+
+def _starting(*prefixes: str) -> Q:
+    condition = Q()
+    for prefix in prefixes:
+        condition |= Q(verb__startswith=f"{prefix}.")
+    return condition
+
+
+_VIEWED = Q(verb__in=("study.viewed", "series.viewed", "instance.viewed", "patient.viewed", "document.viewed"))
+_DOWNLOADED = Q(verb__endswith=".downloaded")
+_LOOKED_FOR = Q(verb__endswith=".searched") | Q(verb__endswith=".listed")
+_LINKS = _starting("link", "share")
+_SIGN_IN = _starting("user", "session", "factor", "password") & ~Q(verb__in=("user.created", "user.changed"))
+_UPLOADS = _starting("upload", "batch") | Q(verb__endswith=".stored")
+_REFUSED = ~Q(outcome="success")
+
+GROUPS: Final[dict[str, Group]] = {
+    "viewed": Group(gettext_lazy("Studies and patients opened"), _VIEWED),
+    "downloaded": Group(gettext_lazy("Downloads"), _DOWNLOADED),
+    "searched": Group(gettext_lazy("Searches and lists"), _LOOKED_FOR),
+    "links": Group(gettext_lazy("Links: made, opened, revoked"), _LINKS | Q(actor_kind="link")),
+    "uploads": Group(gettext_lazy("Uploads"), _UPLOADS),
+    "sign-in": Group(gettext_lazy("Sign-ins and sessions"), _SIGN_IN),
+    "refused": Group(gettext_lazy("Refused and failed"), _REFUSED),
+    "audit": Group(gettext_lazy("Reading this audit"), _starting("audit")),
+    "settings": Group(
+        gettext_lazy("People, settings, plan"),
+        ~(_VIEWED | _DOWNLOADED | _LOOKED_FOR | _LINKS | _SIGN_IN | _UPLOADS | _starting("audit", "access")),
+    ),
+}
+
+
+def verb_words(verb: str) -> str:
+    """Return what a verb is called; one without words of its own is spelled out."""
+    words = VERBS.get(verb)
+    return str(words) if words is not None else verb.replace(".", " ").replace("_", " ").capitalize()
+
+
+def kind_words(kind: str) -> str:
+    """Return what a kind of object is called."""
+    words = OBJECT_KINDS.get(kind)
+    return str(words) if words is not None else kind.replace("_", " ").capitalize()
+
+
+def actor_words(actor_kind: str) -> str:
+    """Return what a kind of actor is called."""
+    words = ACTOR_KINDS.get(actor_kind)
+    return str(words) if words is not None else actor_kind.capitalize()
+
+
+def detail_words(key: str, value: object) -> str:
+    """Return one detail as "key: value" in plain words."""
+    name = key.removesuffix("_reference").removesuffix("_references").replace("_", " ")
+    if isinstance(value, bool):
+        said = _("yes") if value else _("no")
+    elif isinstance(value, list):
+        said = ", ".join(str(item) for item in value) or _("none")
+    else:
+        said = str(value)
+    return f"{name}: {said}"
