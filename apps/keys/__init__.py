@@ -1,0 +1,1 @@
+"""Keys: the master key, each clinic's keys under it, and small secrets sealed with it."""

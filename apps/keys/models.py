@@ -1,9 +1,16 @@
 """The clinic's keys, wrapped by the master key."""
 
+import secrets
+
 from django.db import models
 from django.utils import timezone
 
 from apps.clinics.models import ClinicOwned
+
+
+def make_key_id() -> int:
+    """Return 62 random bits: a key's number is never used again, not even after a restore."""
+    return secrets.randbits(62)
 
 
 class ClinicKey(ClinicOwned):
@@ -15,8 +22,10 @@ class ClinicKey(ClinicOwned):
         STORED = "stored"
         QUARANTINE = "quarantine"
 
+    id = models.BigIntegerField(primary_key=True, default=make_key_id, editable=False)
     purpose = models.CharField(max_length=12, choices=Purpose.choices)
     wrapped = models.BinaryField(null=True, editable=False)
+    # Of the master key it is wrapped by: a wrong one is recognised before anything is tried.
     master_fingerprint = models.CharField(max_length=16, editable=False)
     is_primary = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
