@@ -64,7 +64,7 @@ class Layout:
         return max(1, -(-ciphertext_bytes // self.segment_bytes))
 
     def plaintext_bytes(self, ciphertext_bytes: int) -> int:
-        """The plaintext size of a ciphertext.
+        """Return the plaintext size of a ciphertext.
 
         Raises CorruptBlobError for a size no stream can have, such as one whose last segment would hold
         nothing but its tag although others come before it.
@@ -77,27 +77,27 @@ class Layout:
         return ciphertext_bytes - HEADER_BYTES - count * TAG_BYTES
 
     def ciphertext_bytes(self, plaintext_bytes: int) -> int:
-        """The ciphertext size of a plaintext, header and tags included."""
+        """Return the ciphertext size of a plaintext, header and tags included."""
         beyond_first = max(0, plaintext_bytes - self.first_room_bytes)
         count = 1 + -(-beyond_first // self.room_bytes)
         return HEADER_BYTES + plaintext_bytes + count * TAG_BYTES
 
     def segment_at(self, plaintext_offset: int) -> int:
-        """The number of the segment that holds this plaintext byte."""
+        """Return the number of the segment that holds this plaintext byte."""
         if plaintext_offset < self.first_room_bytes:
             return 0
         return 1 + (plaintext_offset - self.first_room_bytes) // self.room_bytes
 
     def plaintext_start(self, segment: int) -> int:
-        """The plaintext offset of a segment's first byte."""
+        """Return the plaintext offset of a segment's first byte."""
         return 0 if segment == 0 else self.first_room_bytes + (segment - 1) * self.room_bytes
 
     def ciphertext_start(self, segment: int) -> int:
-        """The ciphertext offset of a segment's first byte (behind the header for segment 0)."""
+        """Return the ciphertext offset of a segment's first byte (behind the header for segment 0)."""
         return HEADER_BYTES if segment == 0 else segment * self.segment_bytes
 
     def ciphertext_end(self, segment: int, ciphertext_bytes: int) -> int:
-        """The ciphertext offset behind a segment's tag."""
+        """Return the ciphertext offset behind a segment's tag."""
         return min((segment + 1) * self.segment_bytes, ciphertext_bytes)
 
 
@@ -112,7 +112,7 @@ def _stream_cipher(key: bytes, salt: bytes, associated_data: bytes) -> AESGCM:
 
 
 def segment_nonce(prefix: bytes, segment: int, *, is_last: bool) -> bytes:
-    """The 12-byte nonce of a segment."""
+    """Return the 12-byte nonce of a segment."""
     return prefix + struct.pack(">IB", segment, is_last)
 
 
@@ -141,7 +141,7 @@ class Encryptor:
         view = memoryview(data).cast("B")
         pending_bytes = len(self._pending)
         # A full segment is held back until a byte follows: only then it is known not to be the last.
-        rooms = []
+        rooms: list[int] = []
         left = pending_bytes + len(view)
         while left > (room := self._room(self._segment + len(rooms))):
             rooms.append(room)
@@ -218,7 +218,7 @@ class Decryptor:
         self._cipher = _stream_cipher(key, header[1 : 1 + SALT_BYTES], associated_data)
 
     def aligned(self, offset: int, length: int) -> tuple[int, int]:
-        """The smallest range of whole segments around a plaintext range inside the stream: (offset, length)."""
+        """Return the smallest range of whole segments around a plaintext range, as (offset, length)."""
         start = self._layout.plaintext_start(self._layout.segment_at(offset))
         after = self._layout.plaintext_start(self._layout.segment_at(offset + length - 1) + 1)
         return start, min(after, self.plaintext_bytes) - start

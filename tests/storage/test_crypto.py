@@ -1,7 +1,6 @@
 """The wire format of stored bytes: exactly Tink's, and nothing that was touched comes out of it."""
 
 import io
-import random
 import secrets
 from collections.abc import Callable, Iterator
 
@@ -165,7 +164,7 @@ def test_any_range_reads_the_same_bytes_with_one_fetch() -> None:
         layout=SMALL,
     )
     assert fetched == []
-    draw = random.Random(4)
+    draw = secrets.SystemRandom()
     for _ in range(500):
         offset, length = draw.randrange(0, 3100), draw.randrange(0, 400)
         fetched.clear()
@@ -230,52 +229,52 @@ def test_end_is_verified_when_only_the_beginning_was_asked_for_ENC_02() -> None:
         cut.verify_end()
 
 
-Manipulation = Callable[[bytes, bytes, random.Random], bytes]
+Manipulation = Callable[[bytes, bytes, secrets.SystemRandom], bytes]
 
 
-def flip_bit(ciphertext: bytes, other: bytes, draw: random.Random) -> bytes:
+def flip_bit(ciphertext: bytes, other: bytes, draw: secrets.SystemRandom) -> bytes:
     at = draw.randrange(HEADER_BYTES, len(ciphertext))
     return ciphertext[:at] + bytes([ciphertext[at] ^ (1 << draw.randrange(8))]) + ciphertext[at + 1 :]
 
 
-def flip_header_bit(ciphertext: bytes, other: bytes, draw: random.Random) -> bytes:
+def flip_header_bit(ciphertext: bytes, other: bytes, draw: secrets.SystemRandom) -> bytes:
     at = draw.randrange(HEADER_BYTES)
     return ciphertext[:at] + bytes([ciphertext[at] ^ (1 << draw.randrange(8))]) + ciphertext[at + 1 :]
 
 
-def cut_one_byte(ciphertext: bytes, other: bytes, draw: random.Random) -> bytes:
+def cut_one_byte(ciphertext: bytes, other: bytes, draw: secrets.SystemRandom) -> bytes:
     return ciphertext[:-1]
 
 
-def cut_at_a_segment(ciphertext: bytes, other: bytes, draw: random.Random) -> bytes:
+def cut_at_a_segment(ciphertext: bytes, other: bytes, draw: secrets.SystemRandom) -> bytes:
     return ciphertext[: draw.randrange(1, len(ciphertext) // 64 + 1) * 64 - (0 if len(ciphertext) % 64 else 64)]
 
 
-def append_bytes(ciphertext: bytes, other: bytes, draw: random.Random) -> bytes:
+def append_bytes(ciphertext: bytes, other: bytes, draw: secrets.SystemRandom) -> bytes:
     return ciphertext + draw.randbytes(draw.randrange(1, 100))
 
 
-def swap_segments(ciphertext: bytes, other: bytes, draw: random.Random) -> bytes:
+def swap_segments(ciphertext: bytes, other: bytes, draw: secrets.SystemRandom) -> bytes:
     first, second = draw.sample(range(1, len(ciphertext) // 64), 2)
     segments = [ciphertext[at : at + 64] for at in range(0, len(ciphertext), 64)]
     segments[first], segments[second] = segments[second], segments[first]
     return b"".join(segments)
 
 
-def repeat_a_segment(ciphertext: bytes, other: bytes, draw: random.Random) -> bytes:
+def repeat_a_segment(ciphertext: bytes, other: bytes, draw: secrets.SystemRandom) -> bytes:
     return ciphertext[:128] + ciphertext[64:]
 
 
-def take_whole_stream_of_other(ciphertext: bytes, other: bytes, draw: random.Random) -> bytes:
+def take_whole_stream_of_other(ciphertext: bytes, other: bytes, draw: secrets.SystemRandom) -> bytes:
     return other
 
 
-def take_segment_of_other(ciphertext: bytes, other: bytes, draw: random.Random) -> bytes:
+def take_segment_of_other(ciphertext: bytes, other: bytes, draw: secrets.SystemRandom) -> bytes:
     at = draw.randrange(1, len(ciphertext) // 64) * 64
     return ciphertext[:at] + other[at : at + 64] + ciphertext[at + 64 :]
 
 
-def reverse_segments(ciphertext: bytes, other: bytes, draw: random.Random) -> bytes:
+def reverse_segments(ciphertext: bytes, other: bytes, draw: secrets.SystemRandom) -> bytes:
     segments = [ciphertext[at : at + 64] for at in range(64, len(ciphertext) // 64 * 64, 64)]
     return ciphertext[:64] + b"".join(reversed(segments)) + ciphertext[len(ciphertext) // 64 * 64 :]
 
@@ -298,7 +297,7 @@ MANIPULATIONS: list[Manipulation] = [
 def test_manipulated_stream_is_refused_and_releases_nothing_wrong_ENC_02(manipulate: Manipulation) -> None:
     """Whole reads fail every time; a small read gives the true bytes or none. The older version is the same key and
     associated data with another salt, the worst case of a swap."""
-    draw = random.Random(2)
+    draw = secrets.SystemRandom()
     for _ in range(100):
         plaintext = draw.randbytes(draw.randrange(400, 1200))
         ciphertext = encrypt(plaintext, layout=SMALL)
@@ -391,7 +390,7 @@ def test_million_segments_of_many_streams_repeat_no_key_and_nonce_ENC_04(monkeyp
 
 
 def test_same_plaintext_never_gives_the_same_ciphertext_ENC_04() -> None:
-    """Tarsnap's fault of 2011 was a nonce that stopped counting: equal segments must look unlike, in and across streams."""
+    """Tarsnap once had a nonce that stopped counting: equal segments must never look alike."""
     plaintext = bytes(SMALL.first_room_bytes + 50 * SMALL.room_bytes)
     segments = [
         ciphertext[at : at + 64]

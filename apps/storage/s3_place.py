@@ -1,0 +1,332 @@
+"""A bucket of an S3 service, as django-storages' S3Storage configures it.
+
+S3Storage itself is not used for the bytes: its files download the whole object to read any of it, and its boto3
+resource is made anew for every thread. Here one client serves all threads of a process, reads are ranges, and a
+large object goes out in parts as it is written.
+"""
+
+import logging
+import os
+import secrets
+import threading
+from collections.abc import Hashable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from storages.backends.s3 import S3Storage
+from urllib3.exceptions import HTTPError
+
+from apps.storage.crypto import Buffer
+from apps.storage.errors import (
+    BlobExistsError,
+    BlobMissingError,
+    CorruptBlobError,
+    PlaceFullError,
+    PlaceUnavailableError,
+)
+from apps.storage.places import NAME, Place, PlaceReader, PlaceWriter, StoredObject
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+logger = logging.getLogger(__name__)
+
+PART_BYTES = 8 * 1024 * 1024
+"""All parts but the last are equal: some services ask for it. 10,000 parts make 80 GiB."""
+MAX_PARTS = 10_000
+PUT_THREADS = 8
+DELETE_BATCH = 1000
+READ_ATTEMPTS = 3
+CONNECTION_CONFIG = Config(
+    max_pool_connections=32,
+    connect_timeout=5,
+    read_timeout=30,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    tcp_keepalive=True,
+)
+MISSING = {"NoSuchKey", "404", "NotFound"}
+EXISTING = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
+
+_clients: dict[Hashable, "S3Client"] = {}
+_clients_lock = threading.Lock()
+
+
+def _forget_clients() -> None:
+    """Start over in a forked process: sockets and locks of the parent are not ours."""
+    global _clients_lock
+    _clients_lock = threading.Lock()
+    _clients.clear()
+
+
+os.register_at_fork(after_in_child=_forget_clients)
+
+
+def _client_of(storage: S3Storage) -> "S3Client":
+    """Return the process's one client for this configuration; boto3 clients serve many threads, sessions do not."""
+    wanted = (
+        storage.endpoint_url,
+        storage.region_name,
+        storage.access_key,
+        storage.secret_key,
+        storage.security_token,
+        storage.session_profile,
+        storage.addressing_style,
+        storage.signature_version,
+        storage.use_ssl,
+        storage.verify,
+    )
+    with _clients_lock:
+        if wanted not in _clients:
+            if storage.session_profile:
+                session = boto3.Session(profile_name=storage.session_profile)
+            else:
+                session = boto3.Session(storage.access_key, storage.secret_key, storage.security_token)
+            _clients[wanted] = session.client(
+                "s3",
+                endpoint_url=storage.endpoint_url,
+                region_name=storage.region_name,
+                use_ssl=storage.use_ssl,
+                verify=storage.verify,
+                config=CONNECTION_CONFIG.merge(storage.client_config),
+            )
+        return _clients[wanted]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the service says into what the house says. Messages carry neither bucket nor key."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in MISSING:
+            raise BlobMissingError from error
+        if code in EXISTING:
+            raise BlobExistsError from error
+        if code in FULL:
+            raise PlaceFullError from error
+        raise PlaceUnavailableError(f"The S3 service answers: {code}.") from error
+    except (BotoCoreError, HTTPError) as error:
+        raise PlaceUnavailableError(f"The S3 service cannot be reached ({type(error).__name__}).") from error
+
+
+class S3Place(Place):
+    """Objects in a bucket, below the storage's ``location``."""
+
+    def __init__(self, storage: S3Storage) -> None:
+        self.bucket: str = storage.bucket_name
+        self.prefix: str = f"{storage.location.strip('/')}/" if storage.location.strip("/") else ""
+        # Encryption at the service's side, storage class and the like, as the operator set them.
+        self.parameters: dict[str, Any] = storage.get_object_parameters("")
+        with _explained():
+            self.client = _client_of(storage)
+
+    @classmethod
+    def from_storage(cls, storage: S3Storage) -> Self:
+        """Return the place that an S3Storage configures."""
+        return cls(storage)
+
+    def begin(self, name: str) -> PlaceWriter:
+        return _S3Writer(self, self.key_of(name))
+
+    def write_many(self, objects: Iterable[tuple[str, Buffer]]) -> None:
+        remaining = iter(objects)
+        with ThreadPoolExecutor(PUT_THREADS) as pool:
+            # In groups, so that a long iterable of bytes is never held at once.
+            while group := list(islice(remaining, 4 * PUT_THREADS)):
+                for _ in pool.map(lambda each: self.put(self.key_of(each[0]), each[1]), group):
+                    pass
+
+    def open(self, name: str, size_bytes: int) -> PlaceReader:
+        return _S3Reader(self, self.key_of(name), size_bytes)
+
+    def delete(self, names: Iterable[str]) -> None:
+        remaining = iter(names)
+        while group := list(islice(remaining, DELETE_BATCH)):
+            with _explained():
+                answer = self.client.delete_objects(
+                    Bucket=self.bucket,
+                    Delete={"Objects": [{"Key": self.key_of(name)} for name in group], "Quiet": True},
+                )
+            if refused := [each for each in answer.get("Errors", []) if each.get("Code") not in MISSING]:
+                raise PlaceUnavailableError(f"The S3 service did not delete {len(refused)} objects.")
+
+    def size(self, name: str) -> int | None:
+        try:
+            with _explained():
+                return self.client.head_object(Bucket=self.bucket, Key=self.key_of(name))["ContentLength"]
+        except BlobMissingError:
+            return None
+
+    def list_shard(self, shard: str) -> Iterator[StoredObject]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=f"{self.prefix}{shard}/"
+        )
+        with _explained():
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    name = entry["Key"].removeprefix(self.prefix)
+                    if NAME.fullmatch(name):
+                        yield StoredObject(name, entry["LastModified"])
+
+    def remove_unfinished(self, before: datetime) -> int:
+        removed = 0
+        with _explained():
+            uploads = self.client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.bucket, Prefix=self.prefix
+            )
+            for page in uploads:
+                for upload in page.get("Uploads", []):
+                    key, upload_id = upload["Key"], upload["UploadId"]
+                    if upload["Initiated"] >= before or not NAME.fullmatch(key.removeprefix(self.prefix)):
+                        continue
+                    if self._last_part_at(key, upload_id, upload["Initiated"]) < before:
+                        self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
+                        removed += 1
+        return removed
+
+    def _last_part_at(self, key: str, upload_id: str, default: datetime) -> datetime:
+        parts = self.client.get_paginator("list_parts").paginate(Bucket=self.bucket, Key=key, UploadId=upload_id)
+        written = [part["LastModified"] for page in parts for part in page.get("Parts", [])]
+        return max(written, default=default)
+
+    def free_bytes(self) -> None:
+        return None
+
+    def key_of(self, name: str) -> str:
+        """Return the key of an object in the bucket."""
+        if not NAME.fullmatch(name):
+            raise ValueError("Not the name of a stored object.")
+        return self.prefix + name
+
+    def put(self, key: str, data: Buffer) -> None:
+        """Store a small object with one request, unless something is there already."""
+        writer_id = secrets.token_hex(8)
+        with self.creating(key, writer_id):
+            self.client.put_object(
+                Bucket=self.bucket,
+                Key=key,
+                Body=bytes(data),
+                IfNoneMatch="*",
+                Metadata={"writer": writer_id},
+                **self.parameters,
+            )
+
+    @contextmanager
+    def creating(self, key: str, writer_id: str) -> Iterator[None]:
+        """Refuse to replace an object, but recognise our own: a repeated request may find what its first try stored."""
+        try:
+            with _explained():
+                yield
+        except BlobExistsError:
+            with _explained():
+                found = self.client.head_object(Bucket=self.bucket, Key=key)
+            if found.get("Metadata", {}).get("writer") != writer_id:
+                raise
+
+
+class _S3Writer(PlaceWriter):
+    """Holds less than two parts in memory; an object smaller than a part is one request at the end."""
+
+    def __init__(self, place: S3Place, key: str) -> None:
+        self._place, self._key = place, key
+        self._buffer = bytearray()
+        self._upload_id = ""
+        self._etags: list[str] = []
+        self._writer_id = secrets.token_hex(8)
+
+    def write(self, data: Buffer) -> None:
+        self._buffer += data
+        while len(self._buffer) > PART_BYTES:
+            self._upload_part(bytes(memoryview(self._buffer)[:PART_BYTES]))
+            del self._buffer[:PART_BYTES]
+
+    def commit(self) -> None:
+        if not self._upload_id:
+            self._place.put(self._key, self._buffer)
+            return
+        self._upload_part(bytes(self._buffer))
+        self._buffer = bytearray()
+        place = self._place
+        with place.creating(self._key, self._writer_id):
+            place.client.complete_multipart_upload(
+                Bucket=place.bucket,
+                Key=self._key,
+                UploadId=self._upload_id,
+                IfNoneMatch="*",
+                MultipartUpload={
+                    "Parts": [{"ETag": etag, "PartNumber": number} for number, etag in enumerate(self._etags, 1)]
+                },
+            )
+        self._upload_id = ""
+
+    def abort(self) -> None:
+        self._buffer = bytearray()
+        if self._upload_id:
+            with suppress(PlaceUnavailableError, BlobMissingError), _explained():
+                self._place.client.abort_multipart_upload(
+                    Bucket=self._place.bucket, Key=self._key, UploadId=self._upload_id
+                )
+        self._upload_id = ""
+
+    def _upload_part(self, data: bytes) -> None:
+        if len(self._etags) >= MAX_PARTS:
+            raise PlaceFullError("The object is too large for this place.")
+        place = self._place
+        with _explained():
+            if not self._upload_id:
+                self._upload_id = place.client.create_multipart_upload(
+                    Bucket=place.bucket, Key=self._key, Metadata={"writer": self._writer_id}, **place.parameters
+                )["UploadId"]
+            part = place.client.upload_part(
+                Bucket=place.bucket,
+                Key=self._key,
+                UploadId=self._upload_id,
+                PartNumber=len(self._etags) + 1,
+                Body=data,
+            )
+        self._etags.append(part["ETag"])
+
+
+class _S3Reader(PlaceReader):
+    """Nothing is asked of the service before the first read."""
+
+    def __init__(self, place: S3Place, key: str, size_bytes: int) -> None:
+        self._place, self._key, self._size_bytes = place, key, size_bytes
+
+    def read(self, offset: int, length: int) -> Buffer:
+        for attempt in range(1, READ_ATTEMPTS + 1):
+            try:
+                with _explained():
+                    return self._read_once(offset, length)
+            except PlaceUnavailableError as error:
+                # boto3 repeats requests, but not a body that breaks off.
+                is_broken_off = isinstance(error.__cause__, (HTTPError, HTTPClientError, IncompleteReadError))
+                if attempt == READ_ATTEMPTS or not is_broken_off:
+                    raise
+                logger.warning("A read from the S3 service broke off, trying again.")
+        raise AssertionError("The last attempt returns or raises.")
+
+    def _read_once(self, offset: int, length: int) -> bytes:
+        try:
+            answer = self._place.client.get_object(
+                Bucket=self._place.bucket, Key=self._key, Range=f"bytes={offset}-{offset + length - 1}"
+            )
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "InvalidRange":
+                raise CorruptBlobError("The stored bytes do not have the size they were written with.") from error
+            raise
+        with answer["Body"] as body:
+            if answer.get("ContentRange", "").rpartition("/")[2] != str(self._size_bytes):
+                raise CorruptBlobError("The stored bytes do not have the size they were written with.")
+            return body.read()
+
+    def close(self) -> None:
+        """Nothing is held open."""
