@@ -56,8 +56,8 @@ class S3Server:
             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 2}),
         )
 
-    def bucket(self) -> str:
-        """The name of a new empty bucket; it goes when the server goes."""
+    def make_bucket(self) -> str:
+        """Make an empty bucket and return its name; it goes when the server goes."""
         name = f"test-{secrets.token_hex(8)}"
         self.client().create_bucket(Bucket=name)
         return name
@@ -163,7 +163,9 @@ def _is_serving(server: S3Server) -> bool:
     return True
 
 
-def _start(folder: Path, run_pid: int) -> S3Server:
+def start(folder: Path, run_pid: int | None = None) -> S3Server:
+    """Start the service in a folder of its own; it ends within a second of the process `run_pid` (this one)."""
+    run_pid = run_pid or os.getpid()
     for _attempt in range(3):
         process, server = _launch(folder, run_pid)
         deadline = time.monotonic() + START_SECONDS
@@ -195,6 +197,6 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> S3Server:
     with _one_at_a_time(shared / "s3-server.lock"):
         if note.exists():
             return S3Server(**json.loads(note.read_text()))
-        server = _start(shared / "s3-server", run_pid)
+        server = start(shared / "s3-server", run_pid)
         note.write_text(json.dumps(asdict(server)))
         return server
