@@ -50,7 +50,8 @@ MASTER_KEY = env.str("PORTAL_MASTER_KEY", default="")
 MASTER_KEY_FILE = env.str("PORTAL_MASTER_KEY_FILE", default="")
 if not PRODUCTION:
     # The first `manage.py prepare` of an embedded installation makes both files; they are never made again.
-    MASTER_KEY_FILE = MASTER_KEY_FILE or str(DATA_DIR / "keys" / "master.key")
+    if not MASTER_KEY:
+        MASTER_KEY_FILE = MASTER_KEY_FILE or str(DATA_DIR / "keys" / "master.key")
     secret_file = DATA_DIR / "keys" / "secret.key"
     if not SECRET_KEY and secret_file.exists():
         SECRET_KEY = secret_file.read_text().strip()
@@ -121,7 +122,6 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "apps.accounts.middleware.SessionTimeoutMiddleware",
-    "auditlog.middleware.AuditlogMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "apps.accounts.middleware.AccessRuleMiddleware",
@@ -235,7 +235,44 @@ AXES_HTTP_RESPONSE_CODE = 429
 
 # --- audit ------------------------------------------------------------------------------------------------------------
 AUDITLOG_LOGENTRY_MODEL = "audit.AuditEvent"
-AUDITLOG_DISABLE_REMOTE_ADDR = False
+# Who acts comes from apps.audit.services.acting (set by AccessRuleMiddleware): auditlog's own middleware believes any
+# X-Forwarded-For. Only what configures the house is tracked, field by field: no names, no passwords, nothing clinical.
+AUDITLOG_INCLUDE_TRACKING_MODELS = [
+    {
+        "model": "clinics.Clinic",
+        "include_fields": [
+            "slug",
+            "locale",
+            "time_zone",
+            "idle_timeout_minutes",
+            "password_max_age_days",
+            "is_passphrase_mode",
+            "suspended_at",
+        ],
+    },
+    {
+        "model": "billing.Plan",
+        "include_fields": [
+            "code",
+            "locale",
+            "currency",
+            "monthly_price",
+            "storage_bytes",
+            "seats",
+            "links",
+            "is_default",
+            "valid_from_date",
+            "valid_until_date",
+        ],
+    },
+    {"model": "billing.Subscription", "include_fields": ["plan", "starts_at"]},
+    {
+        "model": "accounts.User",
+        "include_fields": ["email", "is_active", "is_staff", "locale"],
+        "mask_fields": ["email"],
+    },
+    {"model": "accounts.Membership", "include_fields": ["user", "role", "is_limited"]},
+]
 
 # --- mail -------------------------------------------------------------------------------------------------------------
 EMAIL_CONFIG = env.email_url("PORTAL_EMAIL_URL", default="consolemail://")

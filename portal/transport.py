@@ -3,6 +3,7 @@
 kombu opens the file under its final name and then writes, so that a polling consumer can read half a message.
 """
 
+import json
 import os
 import time
 import uuid
@@ -10,19 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from kombu.transport import filesystem
-from kombu.utils.json import dumps
 
 
 class Channel(filesystem.Channel):
     """Writes aside, then renames."""
 
-    def _put(self, queue: str, payload: dict[str, Any], **kwargs: Any) -> None:
+    def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
         folder = Path(self.data_folder_out)
         name = f"{time.time_ns() // 1_000_000}_{uuid.uuid4()}.{queue}.msg"
         aside = folder / f".{name}.part"  # never matches what a consumer looks for
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(dumps(payload).encode())
+            file.write(json.dumps(message).encode())
         aside.rename(folder / name)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -19,7 +19,13 @@ def make_public_id() -> str:
     return secrets.token_urlsafe(16)
 
 
-class PublicIdField(models.CharField):
+if TYPE_CHECKING:
+    TextField = models.CharField[str, str]
+else:
+    TextField = models.CharField
+
+
+class PublicIdField(TextField):
     """The random name of a row in URLs; never a DICOM UID, never a sequence number."""
 
     def __init__(self, **kwargs: Any) -> None:

@@ -1,0 +1,61 @@
+"""The demonstration clinic: a synthetic head CT and a cine of our own, and the example files of pydicom's package.
+
+They go through the real pipeline, as an upload does. No foreign file is shipped.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.resources import files
+
+from apps.ingest.services import import_files
+
+from apps.accounts.services import create_demonstration_owner
+from apps.clinics.scoping import clinic_scope
+from apps.dicom import phantom
+from apps.jobs.services import process_until_idle
+
+SLUG, NAME, EMAIL = "demo", "Riverside Imaging (demonstration)", "owner@demo.example"
+EXAMPLES = (
+    "examples_ybr_color.dcm",
+    "examples_rgb_color.dcm",
+    "examples_palette.dcm",
+    "examples_jpeg2k.dcm",
+    "examples_overlay.dcm",
+    "CT_small.dcm",
+    "MR_small.dcm",
+    "waveform_ecg.dcm",
+    "test-SR.dcm",
+)
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What is printed once."""
+
+    email: str
+    password: str
+
+
+def demonstration_files() -> Iterator[tuple[str, bytes]]:
+    """Yield name and bytes of each Part 10 file of the demonstration."""
+    for number, content in enumerate(phantom.ct_head(), 1):
+        yield f"head-{number:03}.dcm", content
+    yield "heart-cine.dcm", phantom.cine()
+    folder = files("pydicom").joinpath("data", "test_files")
+    for name in EXAMPLES:
+        yield name, folder.joinpath(name).read_bytes()
+
+
+def create(report: Callable[[str], object]) -> Credentials:
+    """Make the clinic, its owner with a random password, and its studies; report progress in words."""
+    password = f"{secrets.token_urlsafe(12)}-Aa1"
+    clinic = create_demonstration_owner(SLUG, NAME, EMAIL, password)
+    report("Importing the demonstration studies ...")
+    with clinic_scope(clinic):
+        outcomes = import_files(clinic, demonstration_files())
+    process_until_idle()
+    report(f"{sum(outcome.outcome == 'stored' for outcome in outcomes)} instances stored.")
+    return Credentials(EMAIL, password)
