@@ -160,10 +160,11 @@ def _binary_json(vr: str, value: bytes, is_little_endian: bool, bulk_data_uri: C
         return {"vr": vr}
     if len(value) > INLINE_BYTES:
         return {"vr": vr, "BulkDataURI": bulk_data_uri()}
-    return {"vr": vr, "InlineBinary": base64.b64encode(_little_endian(value, vr, is_little_endian)).decode("ascii")}
+    return {"vr": vr, "InlineBinary": base64.b64encode(little_endian(value, vr, is_little_endian)).decode("ascii")}
 
 
-def _little_endian(value: bytes, vr: str, is_little_endian: bool) -> bytes:
+def little_endian(value: bytes, vr: str, is_little_endian: bool) -> bytes:
+    """Put the words of a binary value into little endian order; bytes and odd lengths stay as they are."""
     width = 1 if is_little_endian else _SWAP_BYTES.get(vr, 1)
     if width == 1 or len(value) % width:
         return value
@@ -250,7 +251,7 @@ def _value_bytes(file: BinaryIO, header: Header, dataset: Dataset, tag: int) -> 
         value = source.read(place.length)
         if len(value) != place.length:
             raise RejectedError(Code.TRUNCATED)
-        return place.vr, _little_endian(value, place.vr, place.is_little_endian)
+        return place.vr, little_endian(value, place.vr, place.is_little_endian)
     if tag not in dataset:
         raise BulkDataError(Code.NO_SUCH_ELEMENT)
     element = dataset.get_item(tag)
@@ -259,4 +260,4 @@ def _value_bytes(file: BinaryIO, header: Header, dataset: Dataset, tag: int) -> 
     vr = elements.element_vr(dataset, element)
     vr = _AMBIGUOUS.get(vr, vr)
     is_little_endian = element.is_little_endian if isinstance(element, RawDataElement) else True
-    return vr, _little_endian(element.value, vr, is_little_endian)
+    return vr, little_endian(element.value, vr, is_little_endian)
