@@ -40,8 +40,8 @@ assets: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev assets
 	@$(PY) -m tests.install
-	@TEST_STACK=embedded $(PY) -m pytest -n 2 --dist worksteal -q
-	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist worksteal -q
+	@TEST_STACK=embedded $(PY) -m pytest -n 2 --dist loadgroup -q
+	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist loadgroup -q
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

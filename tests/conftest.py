@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from apps.keys.services import create_clinic_key, seal_secret
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import connection
@@ -21,6 +20,10 @@ from apps.billing.services import subscribe_default
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 from apps.clinics.services import create_clinic
+from apps.keys.services import create_clinic_key, seal_secret
+from tests.s3_server import s3_server
+
+__all__ = ["s3_server"]
 
 PASSWORD = "Correct-Horse-7-Battery"
 TOTP_SEED = bytes(range(20))

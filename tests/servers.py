@@ -90,6 +90,16 @@ def _postgresql_answers(url: str) -> bool:
     return True
 
 
+def make_database() -> str:
+    """Make an empty database of its own in the running cluster and return its URL."""
+    import psycopg
+
+    url, name = os.environ["DATABASE_URL"], f"installation_{os.getpid()}_{time.monotonic_ns()}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    return f"{url.rpartition('/')[0]}/{name}"
+
+
 def start_redis(run: Path) -> str:
     """Start a Redis of our own and return its URL."""
     program, port, folder = find_program("redis-server", "redis-server"), free_port(), run / "redis"

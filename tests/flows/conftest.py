@@ -1,0 +1,74 @@
+"""One whole installation for all flows of a test worker, and a Chromium to walk through it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
+
+from tests.flows.installation import Installation
+from tests.servers import ServerMissingError
+
+CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Flows share one installation: keep them on one worker."""
+    for item in items:
+        if "tests/flows" in str(item.path):
+            item.add_marker(pytest.mark.xdist_group("flows"))
+            item.add_marker(pytest.mark.timeout(900))
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """Viewbox, running."""
+    running = Installation(tmp_path_factory.mktemp("installation"))
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """Debian's Chromium without a window."""
+    program = shutil.which("chromium")
+    if not program:
+        raise ServerMissingError("chromium is not installed: install the package chromium (make test does, as root).")
+    browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def new_browser(chromium: Browser, installation: Installation) -> Iterator[Callable[..., BrowserContext]]:
+    """Make fresh browsers: no cookies, no cache, a given size; the installation's own certificate is accepted."""
+    contexts: list[BrowserContext] = []
+
+    def make(viewport: dict[str, int] = WIDE, **options: object) -> BrowserContext:
+        context = chromium.new_context(
+            viewport=viewport, ignore_https_errors=True, base_url=installation.base_url, locale="en-GB", **options
+        )
+        context.set_default_timeout(30_000)
+        contexts.append(context)
+        return context
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where flows leave their pictures."""
+    return tmp_path_factory.mktemp("screenshots")
