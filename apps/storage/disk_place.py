@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -21,7 +20,7 @@ from apps.storage.errors import (
     PlaceFullError,
     PlaceUnavailableError,
 )
-from apps.storage.places import NAME, SHARDS, Place, PlaceReader, PlaceWriter, StoredObject
+from apps.storage.places import NAME, SHARDS, Place, PlaceReader, PlaceWriter, StoredObject, batches
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -61,6 +60,8 @@ def _write_all(descriptor: int, data: Buffer) -> None:
 class DiskPlace(Place):
     """Objects as files below one folder."""
 
+    window_bytes = 1024 * 1024
+
     def __init__(self, root: Path) -> None:
         self.root = root
 
@@ -75,8 +76,7 @@ class DiskPlace(Place):
 
     def write_many(self, objects: Iterable[tuple[str, Buffer]]) -> None:
         with ThreadPoolExecutor(FSYNC_THREADS) as pool, _explained():
-            remaining = iter(objects)
-            while group := list(islice(remaining, GROUP_SIZE)):
+            for group in batches(objects, GROUP_SIZE):
                 self._write_group(group, pool)
 
     def _write_group(self, group: list[tuple[str, Buffer]], pool: ThreadPoolExecutor) -> None:

@@ -4,10 +4,14 @@ from django.db import models
 from django.utils import timezone
 
 from apps.clinics.models import ClinicOwned, PublicIdField
+from apps.storage.places import PRIMARY
 
 
 class Blob(ClinicOwned):
-    """Stored bytes: Tink AES-GCM-HKDF streaming ciphertext in a place, named by `public_id`."""
+    """Stored bytes: Tink AES-GCM-HKDF streaming ciphertext in a place, named by `public_id`.
+
+    Made by `services.write_blob` and its like alone. The row of a destroyed blob stays, without its key.
+    """
 
     class State(models.TextChoices):
         """A blob is held apart, kept, or gone for good."""
@@ -19,6 +23,7 @@ class Blob(ClinicOwned):
     public_id = PublicIdField()
     kind = models.CharField(max_length=20)
     state = models.CharField(max_length=12, choices=State.choices)
+    # Of the plaintext, as its SHA-256 (32 bytes) is.
     size_bytes = models.PositiveBigIntegerField()
     ciphertext_bytes = models.PositiveBigIntegerField()
     sha256 = models.BinaryField()
@@ -26,12 +31,34 @@ class Blob(ClinicOwned):
     header = models.BinaryField()
     wrapped_key = models.BinaryField(null=True)
     clinic_key_id = models.BigIntegerField()
-    place = models.CharField(max_length=40, default="primary")
+    # A name in settings.STORAGES.
+    place = models.CharField(max_length=40, default=PRIMARY)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     destroyed_at = models.DateTimeField(null=True, blank=True)
+    bytes_deleted_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        indexes = [models.Index(fields=["clinic", "state"], name="blob_by_state")]
+        indexes = [
+            models.Index(fields=["clinic", "state"], name="blob_by_state"),
+            models.Index(
+                fields=["destroyed_at"],
+                condition=models.Q(state="destroyed", bytes_deleted_at__isnull=True),
+                name="blob_bytes_to_delete",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def is_destroyed(self) -> bool:
+        """Whether the key is gone."""
+        return self.state == self.State.DESTROYED or self.wrapped_key is None
+
+    @property
+    def associated_data(self) -> bytes:
+        """What the ciphertext and its data key are bound to: format version, clinic, blob and kind, not the path."""
+        return f"viewbox blob, format 1, clinic {self.clinic_id}, blob {self.public_id}, kind {self.kind}".encode()
 
 
 class Usage(ClinicOwned):

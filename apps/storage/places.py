@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import FileSystemStorage, storages
@@ -16,6 +17,8 @@ from apps.storage.crypto import Buffer
 
 if TYPE_CHECKING:
     from django.core.files.storage import Storage
+
+Item = TypeVar("Item")
 
 PRIMARY = "blobs"
 """The name in settings.STORAGES of the place new blobs are written to."""
@@ -30,6 +33,13 @@ def object_name(public_id: str) -> str:
     if not NAME.fullmatch(name):
         raise ValueError("A blob's public id is 22 URL-safe characters.")
     return name
+
+
+def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield lists of at most ``size`` items, holding no more than one."""
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch
 
 
 @dataclass(frozen=True)
@@ -70,6 +80,9 @@ class PlaceReader(ABC):
 
 class Place(ABC):
     """Keeps objects named ``<shard>/<public id>``. Writes are atomic and durable, and never replace anything."""
+
+    window_bytes: int
+    """How much to ask for at a time when an object is read from end to end."""
 
     @abstractmethod
     def begin(self, name: str) -> PlaceWriter:

@@ -13,7 +13,6 @@ from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 import boto3
@@ -30,7 +29,7 @@ from apps.storage.errors import (
     PlaceFullError,
     PlaceUnavailableError,
 )
-from apps.storage.places import NAME, Place, PlaceReader, PlaceWriter, StoredObject
+from apps.storage.places import NAME, Place, PlaceReader, PlaceWriter, StoredObject, batches
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -120,6 +119,9 @@ def _explained() -> Iterator[None]:
 class S3Place(Place):
     """Objects in a bucket, below the storage's ``location``."""
 
+    # Each request costs a round trip.
+    window_bytes = 4 * 1024 * 1024
+
     def __init__(self, storage: S3Storage) -> None:
         self.bucket: str = storage.bucket_name
         self.prefix: str = f"{storage.location.strip('/')}/" if storage.location.strip("/") else ""
@@ -137,10 +139,9 @@ class S3Place(Place):
         return _S3Writer(self, self.key_of(name))
 
     def write_many(self, objects: Iterable[tuple[str, Buffer]]) -> None:
-        remaining = iter(objects)
         with ThreadPoolExecutor(PUT_THREADS) as pool:
             # In groups, so that a long iterable of bytes is never held at once.
-            while group := list(islice(remaining, 4 * PUT_THREADS)):
+            for group in batches(objects, 4 * PUT_THREADS):
                 for _ in pool.map(lambda each: self.put(self.key_of(each[0]), each[1]), group):
                     pass
 
@@ -148,8 +149,7 @@ class S3Place(Place):
         return _S3Reader(self, self.key_of(name), size_bytes)
 
     def delete(self, names: Iterable[str]) -> None:
-        remaining = iter(names)
-        while group := list(islice(remaining, DELETE_BATCH)):
+        for group in batches(names, DELETE_BATCH):
             with _explained():
                 answer = self.client.delete_objects(
                     Bucket=self.bucket,

@@ -1,1 +1,195 @@
-"""The door of the vault."""
+"""Write, read, adopt and destroy blobs."""
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.clinics.models import Clinic
+from apps.keys.errors import KeyUnavailableError
+from apps.keys.services import check_master_key, unwrap_data_key, wrap_data_keys
+from apps.storage.crypto import Buffer, Decryptor
+from apps.storage.errors import BlobDestroyedError, StorageError
+from apps.storage.models import Blob
+from apps.storage.places import PRIMARY, batches, object_name, place_named
+from apps.storage.reader import BlobReader
+from apps.storage.sweep import delete_destroyed_bytes
+from apps.storage.usage import add_usage, used_bytes_of
+from apps.storage.writer import BlobWriter, write_group
+
+__all__ = [
+    "BlobReader",
+    "BlobWriter",
+    "adopt",
+    "destroy",
+    "health",
+    "iterate_blob",
+    "open_blob",
+    "used_bytes",
+    "write_blob",
+    "write_blobs",
+]
+
+LOCK_BATCH = 500
+
+
+def write_blob(clinic: Clinic, kind: str, chunks: Iterable[Buffer], *, quarantined: bool = False) -> Blob:
+    """Encrypt and store a stream of bytes; when this returns they are durable and their row is written.
+
+    Raises KeyUnavailableError, PlaceFullError or PlaceUnavailableError; nothing remains then.
+    """
+    with BlobWriter(clinic, kind, quarantined) as writer:
+        for chunk in chunks:
+            writer.write(chunk)
+        return writer.commit()
+
+
+def write_blobs(clinic: Clinic, kind: str, contents: Sequence[Buffer], *, quarantined: bool = False) -> list[Blob]:
+    """Store many small byte strings at once, in order, as `write_blob` does one: all or none get a row."""
+    return write_group(clinic, kind, contents, quarantined=quarantined)
+
+
+def open_blob(blob: Blob) -> BlobReader:
+    """Open a blob for reading.
+
+    Raises BlobDestroyedError, BlobMissingError, CorruptBlobError or KeyUnavailableError. Needs the clinic's scope;
+    the reader does not.
+    """
+    if blob.is_destroyed or blob.wrapped_key is None:
+        raise BlobDestroyedError
+    context = blob.associated_data
+    key = unwrap_data_key(blob.clinic_id, blob.clinic_key_id, bytes(blob.wrapped_key), context)
+    stored = place_named(blob.place).open(object_name(blob.public_id), blob.ciphertext_bytes)
+    try:
+        decryptor = Decryptor(
+            stored.read,
+            ciphertext_bytes=blob.ciphertext_bytes,
+            header=bytes(blob.header),
+            key=key,
+            associated_data=context,
+        )
+    except BaseException:
+        stored.close()
+        raise
+    return BlobReader(decryptor, stored)
+
+
+def iterate_blob(blob: Blob, offset: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
+    """Return an iterator over a range of a blob, for a streaming response.
+
+    The blob is opened and the first chunk decrypted before this returns, so that what `open_blob` raises, and
+    damage at the beginning, still become a status code.
+    """
+    reader = open_blob(blob)
+    window_bytes = max(chunk_bytes, place_named(blob.place).window_bytes)
+    pieces = reader.iterate(offset, reader.size if length is None else length, chunk_bytes, window_bytes)
+    try:
+        first = next(pieces, b"")
+    except BaseException:
+        reader.close()
+        raise
+    return _rest_of(reader, first, pieces)
+
+
+def _rest_of(reader: BlobReader, first: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+    with reader:
+        if first:
+            yield first
+        yield from pieces
+
+
+def adopt(blobs: Iterable[Blob]) -> None:
+    """Take blobs out of quarantine: their data keys move to the clinic's stored key, the bytes are not touched.
+
+    The rows and these objects change together; blobs stored already are left alone. Raises BlobDestroyedError.
+    """
+    given = {blob.pk: blob for blob in blobs}
+    with transaction.atomic():
+        rows = list(_locked(given))
+        if any(row.is_destroyed for row in rows) or len(rows) != len(given):
+            raise BlobDestroyedError
+        waiting = [row for row in rows if row.state == Blob.State.QUARANTINED]
+        for clinic_id in {row.clinic_id for row in waiting}:
+            chosen = [row for row in waiting if row.clinic_id == clinic_id]
+            keys = [
+                (unwrap_data_key(clinic_id, row.clinic_key_id, bytes(row.wrapped_key or b""), context), context)
+                for row in chosen
+                for context in [row.associated_data]
+            ]
+            for row, wrapped in zip(chosen, wrap_data_keys(clinic_id, keys), strict=True):
+                row.wrapped_key, row.clinic_key_id = wrapped.wrapped, wrapped.clinic_key_id
+                row.state = Blob.State.STORED
+        Blob.objects.bulk_update(waiting, ["wrapped_key", "clinic_key_id", "state"], batch_size=LOCK_BATCH)
+    for row in rows:
+        for field in ("wrapped_key", "clinic_key_id", "state"):
+            setattr(given[row.pk], field, getattr(row, field))
+
+
+def destroy(blobs: Iterable[Blob]) -> None:
+    """Destroy blobs for good: their keys are wiped with the caller's transaction, the bytes deleted after it.
+
+    Bytes that cannot be deleted then are tried again by the clock. Blobs destroyed already are left alone.
+    """
+    given = {blob.pk: blob for blob in blobs}
+    with transaction.atomic():
+        living = [row for row in _locked(given) if not row.is_destroyed]
+        change = {"state": Blob.State.DESTROYED, "wrapped_key": None, "destroyed_at": timezone.now()}
+        for batch in batches([row.pk for row in living], LOCK_BATCH):
+            Blob.objects.filter(pk__in=batch).update(**change)
+        for clinic_id in sorted({row.clinic_id for row in living}):
+            gone = [row.size_bytes for row in living if row.clinic_id == clinic_id]
+            add_usage(clinic_id, -sum(gone), -len(gone))
+        if living:
+            transaction.on_commit(partial(delete_destroyed_bytes, [row.pk for row in living]), robust=True)
+    for row in living:
+        for field, value in change.items():
+            setattr(given[row.pk], field, value)
+
+
+def used_bytes(clinic: Clinic) -> int:
+    """Return the plaintext bytes a clinic has stored, quarantined ones included; one query."""
+    return used_bytes_of(clinic.pk)
+
+
+def health() -> dict[str, object]:
+    """Try the master key and a small object in the primary place, and say how it went; never raises.
+
+    Keys: ``is_ok``, ``code`` and ``message`` of the first fault (empty when well), ``free_bytes`` (None for S3),
+    ``milliseconds``.
+    """
+    started = time.perf_counter()
+    report: dict[str, object] = {"is_ok": True, "code": "", "message": "", "free_bytes": None}
+    try:
+        check_master_key()
+        report["free_bytes"] = _probe_place()
+    except (KeyUnavailableError, StorageError) as error:
+        report |= {"is_ok": False, "code": error.code, "message": str(error)}
+    except Exception as error:
+        # A misconfigured place, say. The class tells enough; its text may hold what does not belong on a page.
+        report |= {"is_ok": False, "code": StorageError.code, "message": type(error).__name__}
+    report["milliseconds"] = round((time.perf_counter() - started) * 1000)
+    return report
+
+
+def _probe_place() -> int | None:
+    place = place_named(PRIMARY)
+    content = secrets.token_bytes(64)
+    name = object_name(secrets.token_urlsafe(16))
+    place.write_many([(name, content)])
+    stored = place.open(name, len(content))
+    try:
+        if bytes(stored.read(0, len(content))) != content:
+            raise StorageError
+    finally:
+        stored.close()
+        place.delete([name])
+    return place.free_bytes()
+
+
+def _locked(given: dict[int, Blob]) -> Iterator[Blob]:
+    """Yield the rows of these blobs as they are now, locked in the order of their ids."""
+    for batch in batches(sorted(given), LOCK_BATCH):
+        yield from Blob.objects.select_for_update().filter(pk__in=batch).order_by("pk")
