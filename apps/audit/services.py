@@ -92,6 +92,10 @@ def record_many(entries: Iterable[Entry]) -> list[AuditEvent]:
     """Write many events with one insert; errors as `record`."""
     events = [_event_of(entry) for entry in entries]
     try:
+        if len(events) == 1:
+            # One statement, one round trip; bulk_create would open a transaction around it.
+            events[0].save(force_insert=True)
+            return events
         return AuditEvent.objects.bulk_create(events, batch_size=500)
     except Error as error:
         raise AuditUnavailableError from error
