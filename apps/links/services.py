@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -174,6 +176,12 @@ def resolve(link_reference: str, secret: str, kind: str) -> LinkSession:
     return session
 
 
+def close(link_reference: str, secret: str, kind: str) -> None:
+    """End the session that belongs to the secret in a cookie; the link itself stays as it is."""
+    sessions = LinkSession.objects.filter(link__public_id=link_reference, link__kind=kind)
+    sessions.filter(secret_sha256=hash_token(secret)).delete()
+
+
 def revoke(link: Link, *, context: Context, covers: Iterable[ObjectReference] = ()) -> None:
     """Take a link back; the next request of anyone who opened it is refused. A second time changes nothing."""
     with transaction.atomic():
@@ -190,6 +198,11 @@ def people_to_tell(link: Link) -> list[str]:
     if link.created_by is not None and link.created_by.is_active:
         addresses.add(link.created_by.email)
     return sorted(addresses)
+
+
+def page_url(link: Link) -> str:
+    """Return where the clinic's people see this link; for mails, since there is no request to ask."""
+    return settings.BASE_URL + reverse("link-detail", args=[link.clinic.slug, link.public_id])
 
 
 def delete_stale() -> int:
@@ -309,5 +322,5 @@ def _freeze_if_guessed_at(link: Link, actor: Context) -> bool:
             return False
         _record(link, "link.frozen", actor, details={"reason": "wrong-pin"})
         for address in people_to_tell(link):
-            send_mail(address, "link_frozen", {"link_reference": link.public_id, "clinic_slug": link.clinic.slug})
+            send_mail(address, "link_frozen", {"url": page_url(link)})
     return True

@@ -11,7 +11,7 @@ from apps.studies.models import Study
 
 
 class ShareLink(ClinicOwned):
-    """What a link shows: its studies, a note to the recipient, whether they may download."""
+    """What a link shows: its studies (all of one patient), a note to the recipient, whether they may download."""
 
     link = models.OneToOneField(Link, on_delete=models.PROTECT, related_name="+")
     studies = models.ManyToManyField(Study, related_name="+")

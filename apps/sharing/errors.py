@@ -1,0 +1,22 @@
+"""Why something is not shared."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext_lazy as _
+
+
+class SharingError(Exception):
+    """Base: `code` for programs, `message` for people."""
+
+    code = "sharing"
+    message = _("This cannot be shared.")
+
+    def __init__(self) -> None:
+        super().__init__(str(self.message))
+
+
+class NotOnePatientError(SharingError):
+    """A link was asked for that would mix the studies of several patients, or show none."""
+
+    code = "not-one-patient"
+    message = _("One link shows studies of one patient.")

@@ -1,0 +1,86 @@
+/* Tells the viewer what it needs to know, before it starts. All of it comes from our own page, nothing from the address bar. */
+(() => {
+  "use strict";
+  const settings = JSON.parse(document.getElementById("viewer-configuration").textContent);
+
+  // The viewer reads its study from the address. Whatever else stood there is dropped: it knows parameters that load
+  // studies and programs from other places.
+  const mpr = new URLSearchParams(location.search).get("hangingProtocolId") === "mpr" ? "&hangingProtocolId=mpr" : "";
+  const address = `${settings.base_path}/${settings.mode}?StudyInstanceUIDs=${settings.study_instance_uid}${mpr}`;
+  history.replaceState(null, "", address);
+
+  window.PUBLIC_URL = settings.assets_url;
+  window.browserImportFunction = (module) => import(module);
+
+  // Taken back, expired or signed out: the page itself says what is the matter. A single missing thing is no reason.
+  let asked = 0;
+  const checkWhetherStillAllowed = async () => {
+    if (Date.now() - asked < 5000) return;
+    asked = Date.now();
+    const answer = await fetch(settings.base_path + "/", { method: "HEAD", redirect: "manual", cache: "no-store" });
+    if (!answer.ok) location.reload();
+  };
+
+  const brand = (react) => react.createElement(
+    "a",
+    { href: settings.home_url, className: "vb-viewer-brand", title: settings.home_label, "aria-label": settings.home_label },
+    react.createElement("span", { className: "vb-viewer-back", "aria-hidden": "true" }, "\u2039"),
+    react.createElement("img", { src: settings.logo_url, width: 26, height: 26, alt: "" }),
+    react.createElement("span", { className: "vb-viewer-name" }, settings.title),
+  );
+
+  window.config = {
+    name: "viewbox",
+    routerBasename: settings.base_path,
+    extensions: [],
+    modes: [],
+    whiteLabeling: { createLogoComponentFn: brand },
+    customizationService: [{ "ohif.tours": { $set: [] } }],
+    modesConfiguration: Object.fromEntries(
+      ["@ohif/mode-longitudinal", "@ohif/mode-basic"].map((mode) => [mode, {
+        routes: { 0: { layoutInstance: { props: {
+          leftPanelClosed: { $set: window.innerWidth < 768 },
+          rightPanelClosed: { $set: true },
+        } } } },
+      }]),
+    ),
+    showStudyList: false,
+    measurementTrackingMode: "none",
+    maxNumberOfWebWorkers: Math.max(1, Math.min(3, (navigator.hardwareConcurrency || 2) - 1)),
+    showWarningMessageForCrossOrigin: false,
+    showCPUFallbackMessage: true,
+    showLoadingIndicator: true,
+    strictZSpacingForVolumeViewport: true,
+    maxNumRequests: { interaction: 100, thumbnail: 5, prefetch: 6 },
+    showErrorDetails: "production",
+    investigationalUseDialog: { option: "never" },
+    httpErrorHandler: (error) => {
+      if (error && [401, 403, 404].includes(error.status)) checkWhetherStillAllowed();
+    },
+    defaultDataSourceName: "viewbox",
+    dataSources: [{
+      namespace: "@ohif/extension-default.dataSourcesModule.dicomweb",
+      sourceName: "viewbox",
+      configuration: {
+        friendlyName: settings.title,
+        name: "viewbox",
+        qidoRoot: settings.dicomweb_root,
+        wadoRoot: settings.dicomweb_root,
+        wadoUriRoot: settings.dicomweb_root,
+        qidoSupportsIncludeField: true,
+        supportsReject: false,
+        dicomUploadEnabled: false,
+        imageRendering: "wadors",
+        thumbnailRendering: "thumbnail",
+        thumbnailRequestStrategy: "fetch",
+        enableStudyLazyLoad: true,
+        supportsFuzzyMatching: false,
+        supportsWildcard: true,
+        staticWado: false,
+        singlepart: "bulkdata,video",
+        bulkDataURI: { enabled: true, relativeResolution: "studies" },
+        omitQuotationForMultipartRequest: true,
+      },
+    }],
+  };
+})();
