@@ -12,7 +12,7 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.pixels.processing import apply_color_lut
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from . import elements, frames, json_model, parse, pixels
 from .errors import Code, DecodeError, DicomError, FrameError, NoPixelsError
@@ -20,6 +20,7 @@ from .frames import Layout, PixelIndex
 from .grayscale import Window, to_grey
 from .parse import Header
 from .pixels import can_decode
+from .uid import IMPLEMENTATION_CLASS_UID
 
 __all__ = [
     "MEDIA_TYPES",
@@ -43,7 +44,6 @@ _PALETTE_TAGS: Final = (
     *range(0x00281201, 0x00281204),
     *range(0x00281221, 0x00281224),
 )
-_PRIVATE_IMPLEMENTATION_UID: Final = "2.25.329800735698586629295641978511506172918"
 
 Picture = npt.NDArray[np.uint8]
 
@@ -253,12 +253,12 @@ def to_explicit_little_endian(file: BinaryIO, header: Header | None = None) -> b
 
 def _copy_elements(file: BinaryIO, header: Header, dataset: Dataset) -> None:
     source = header.dataset
-    for tag in source.keys():
-        if tag.element != 0:
-            dataset[tag] = source[tag]
-    for tag, place in _other_places(header).items():
-        _, value = json_model.bulk_data(file, header, f"{tag:08X}")
-        dataset[tag] = DataElement(tag, place.vr, value)
+    for element in source:
+        if element.tag.element != 0:
+            dataset[element.tag] = element
+    for number, place in _other_places(header).items():
+        _, value = json_model.bulk_data(file, header, f"{number:08X}")
+        dataset[number] = DataElement(number, place.vr, value)
     if header.transfer_syntax_uid == parse.EXPLICIT_VR_BIG_ENDIAN:
         for element in _words(dataset):
             element.value = json_model.little_endian(element.value, element.VR, is_little_endian=False)
@@ -303,10 +303,10 @@ def _put_pixels(file: BinaryIO, index: PixelIndex, dataset: Dataset) -> None:
 
 def _written(header: Header, dataset: Dataset) -> bytes:
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = header.sop_class_uid
-    meta.MediaStorageSOPInstanceUID = header.sop_instance_uid
+    meta.MediaStorageSOPClassUID = UID(header.sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(header.sop_instance_uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = _PRIVATE_IMPLEMENTATION_UID
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
     dataset.file_meta = meta
     out = io.BytesIO()
     dcmwrite(out, dataset, enforce_file_format=True)

@@ -121,10 +121,7 @@ def _by_span(values: Samples, stored: Samples, dataset: Dataset) -> Grey:
         step = int(np.ceil(np.sqrt(values.size / _MAX_SAMPLED)))
         sampled = values[::step, ::step]
         stored = stored[::step, ::step]
-    if sampled.dtype.kind == "f":
-        known = np.isfinite(sampled)
-    else:
-        known = np.ones(sampled.shape, dtype=bool)
+    known = np.isfinite(sampled)
     padding = elements.integer(dataset, 0x00280120)
     if padding is not None:
         known &= stored != padding

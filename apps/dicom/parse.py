@@ -482,7 +482,7 @@ def _looks_like_dataset(head: bytes) -> bool:
     long_length = struct.unpack_from("<I", head, 4)[0]
     if group not in (0x0002, 0x0008) or element > 0x0018:
         return False
-    return short_length <= 64 if vr in _KNOWN_VRS else long_length <= 64
+    return bool((short_length if vr in _KNOWN_VRS else long_length) <= 64)
 
 
 def _effective_vr(tag: int, vr: str | None) -> str:

@@ -8,8 +8,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 from pydicom.encaps import encapsulate
-from pydicom.pixels import get_decoder
-from pydicom.pixels.decoders import JPEGExtended12BitDecoder
+from pydicom.pixels.decoders.base import JPEGExtended12BitDecoder, get_decoder
 from pydicom.uid import UID, JPEGExtended12Bit, RLELossless
 
 from . import codestream, frames, parse

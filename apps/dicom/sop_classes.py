@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-from pydicom import uid as pydicom_uid
+from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
 
 MEDIA_STORAGE_DIRECTORY: Final = "1.2.840.10008.1.3.10"
@@ -61,7 +61,7 @@ def name(sop_class_uid: str) -> str:
 
 
 def _dictionary_name(uid: str) -> str:
-    entry = pydicom_uid.UID_dictionary.get(uid)
+    entry = UID_dictionary.get(uid)
     return entry[0] if entry else uid
 
 

@@ -7,6 +7,9 @@ from typing import Final
 UUID_ROOT: Final = "2.25"
 """The arc for UIDs derived from a UUID (PS3.5 B.2), open to everyone without registration."""
 
+IMPLEMENTATION_CLASS_UID: Final = "2.25.173463283617318474218036146418903275093"
+"""Names this program in the files it writes (PS3.7 D.3.3.2)."""
+
 MAX_LENGTH: Final = 64
 
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
