@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django_otp.models import Device, ThrottlingMixin, TimestampMixin
 from django_otp.oath import TOTP
 
-from apps.accounts.roles import Capability, Role, Scope, capabilities_of, capabilities_of_scopes
+from apps.accounts.roles import PLATFORM_PERMISSIONS, Capability, Role, Scope, capabilities_of, capabilities_of_scopes
 from apps.clinics.models import Clinic, PublicIdField
 from apps.keys import services as keys
 
@@ -66,8 +66,8 @@ class User(AbstractBaseUser):
         return self.is_active and self.is_staff
 
     def has_perm(self, permission: str, obj: models.Model | None = None) -> bool:
-        """Return whether Django admin lets this person act: staff of the installation, nobody else."""
-        return self.is_platform_admin
+        """Return whether Django admin lets this person act: staff of the installation, and only what is listed."""
+        return self.is_platform_admin and permission in PLATFORM_PERMISSIONS
 
     def has_module_perms(self, app_label: str) -> bool:
         """As `has_perm`, for a whole app."""
@@ -172,6 +172,8 @@ class ApiToken(models.Model):
 class CountedFailures(ThrottlingMixin):
     """Failures are counted in the database, so that parallel guesses cannot count as one; waits 1, 2, 4, 8 ... s."""
 
+    objects: ClassVar[models.Manager[Any]]
+
     class Meta:
         abstract = True
 
@@ -182,7 +184,7 @@ class CountedFailures(ThrottlingMixin):
     def count_failure(self) -> None:
         """Add one failure."""
         now = timezone.now()
-        rows = type(self)._default_manager.filter(pk=self.pk)
+        rows = type(self).objects.filter(pk=self.pk)
         rows.update(throttling_failure_count=F("throttling_failure_count") + 1, throttling_failure_timestamp=now)
         self.refresh_from_db(fields=["throttling_failure_count", "throttling_failure_timestamp"])
 
@@ -235,7 +237,7 @@ class TotpDevice(TimestampMixin, CountedFailures, Device):
             "throttling_failure_count": 0,
             "throttling_failure_timestamp": None,
         }
-        won = type(self)._default_manager.filter(pk=self.pk, last_step__lt=step).update(**used) == 1
+        won = TotpDevice.objects.filter(pk=self.pk, last_step__lt=step).update(**used) == 1
         if won:
             self.refresh_from_db()
         return won

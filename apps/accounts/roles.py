@@ -6,6 +6,7 @@ pattern declares. The table is data: a new page picks a capability, it never ask
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -28,7 +29,7 @@ class Capability(Enum):
     BILLING_READ = "billing.read"
     MEMBER_MANAGE = "member.manage"
     CLINIC_MANAGE = "clinic.manage"
-    TOKEN_MANAGE = "token.manage"
+    TOKEN_MANAGE = "token.manage"  # noqa: S105  # a right, not a secret
 
 
 class Role(models.TextChoices):
@@ -60,8 +61,8 @@ CAPABILITIES: dict[Role, frozenset[Capability]] = {
     Role.BILLING: _HOME | {Capability.BILLING_READ},
 }
 
-# A membership with grants reads and uploads, but it sees only the granted patients and studies and hands on nothing.
-GRANT_CAPABILITIES: frozenset[Capability] = CAPABILITIES[Role.PHYSICIAN] - {Capability.LINK_CREATE}
+# A limited membership looks at what it was granted and nothing else: uploads would show it other patients.
+GRANT_CAPABILITIES: frozenset[Capability] = _HOME | _READ
 
 SCOPE_CAPABILITIES: dict[Scope, frozenset[Capability]] = {
     Scope.READ: _READ,
@@ -70,8 +71,44 @@ SCOPE_CAPABILITIES: dict[Scope, frozenset[Capability]] = {
 
 
 def capabilities_of(role: Role | str, *, is_limited: bool = False) -> frozenset[Capability]:
-    """Return the rights of a role; `is_limited` for a membership that has grants."""
-    return GRANT_CAPABILITIES if is_limited else CAPABILITIES[Role(role)]
+    """Return the rights of a role; `is_limited` for a membership that sees only what it was granted."""
+    capabilities = CAPABILITIES[Role(role)]
+    return capabilities & GRANT_CAPABILITIES if is_limited else capabilities
+
+
+def capabilities_of_scopes(scopes: Iterable[Scope]) -> frozenset[Capability]:
+    """Return the rights that a token's scopes add up to."""
+    return frozenset().union(*(SCOPE_CAPABILITIES[scope] for scope in scopes))
+
+
+# What Django admin lets the installation's staff do, in Django's own permission names; what is not here nobody may.
+# Nothing clinical is on the list, no passwords, and memberships can only be looked at: staff cannot let themselves in.
+PLATFORM_PERMISSIONS: frozenset[str] = frozenset(
+    {
+        "accounts.view_apitoken",
+        "accounts.view_invitation",
+        "accounts.view_membership",
+        "accounts.view_totpdevice",
+        "accounts.view_user",
+        "accounts.change_user",
+        "accounts.view_usersession",
+        "audit.view_auditevent",
+        "audit.view_seal",
+        "billing.add_plan",
+        "billing.add_subscription",
+        "billing.change_plan",
+        "billing.view_plan",
+        "billing.view_subscription",
+        "clinics.change_clinic",
+        "clinics.view_clinic",
+        "ingest.view_upload",
+        "jobs.view_job",
+        "jobs.view_periodic",
+        "jobs.view_workerpulse",
+        "links.view_link",
+        "storage.view_usage",
+    }
+)
 
 
 class RuleKind(Enum):

@@ -10,7 +10,9 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 
+from apps.accounts.models import ApiToken, Membership, User
 from apps.accounts.roles import Rule
+from apps.clinics.models import Clinic
 
 View = Callable[..., HttpResponseBase]
 
@@ -34,3 +36,13 @@ def rule_of(callback: Callable[..., Any]) -> Rule | None:
     """Return the rule that a URL pattern's callback declares, None when it declares none."""
     rule = getattr(callback, "rule", None)
     return rule if isinstance(rule, Rule) else None
+
+
+class ClinicRequest(HttpRequest):
+    """A request as views of a clinic see it: what the access-rule middleware added."""
+
+    request_id: str
+    clinic: Clinic
+    membership: Membership | None
+    api_token: ApiToken | None
+    user: User

@@ -1,0 +1,56 @@
+"""Where a request comes from, and who stands behind it in the audit trail."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from apps.audit.services import Context
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the client's IP address as our own outermost proxy saw it.
+
+    With TRUSTED_PROXY_COUNT = n the n-th entry of X-Forwarded-For from the right is taken: everything further left was
+    written by the client (ASVS 4.1.3). With 0 the header is never read. A header too short or malformed falls back to
+    the connection's own address.
+    """
+    connection = str(request.META.get("REMOTE_ADDR") or "127.0.0.1")
+    count: int = settings.TRUSTED_PROXY_COUNT
+    if count:
+        hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+        if len(hops) >= count:
+            try:
+                return str(ipaddress.ip_address(hops[-count]))
+            except ValueError:
+                pass
+    try:
+        return str(ipaddress.ip_address(connection))
+    except ValueError:
+        return "127.0.0.1"  # a UNIX socket has no address
+
+
+def audit_context(request: HttpRequest) -> Context:
+    """Return who acts in this request: the token, the signed-in person, or nobody known."""
+    where = {
+        "remote_addr": client_address(request),
+        "user_agent": request.headers.get("User-Agent", "")[:300],
+        "request_id": getattr(request, "request_id", ""),
+    }
+    token = getattr(request, "api_token", None)
+    if token is not None:
+        return Context(actor_kind="token", actor_reference=token.public_id, session_hash=token.public_id, **where)
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated:
+        return Context(actor_kind="anonymous", **where)
+    row = getattr(request.session, "row", None)
+    return Context(
+        actor_kind="user",
+        actor_reference=user.public_id,
+        user_id=user.pk,
+        user_email=user.email,
+        session_hash=row.session_key if row is not None else "",
+        **where,
+    )

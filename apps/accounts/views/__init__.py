@@ -1,0 +1,1 @@
+"""The pages of the people room: each authorises, calls one service and renders."""
