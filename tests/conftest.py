@@ -13,14 +13,14 @@ from django.test import Client, TransactionTestCase
 from django.utils import timezone
 from django_otp import DEVICE_ID_SESSION_KEY
 
-from apps.accounts.models import Membership, TotpDevice, User
+from apps.accounts.models import Membership, TotpDevice, User, UserSession
 from apps.accounts.roles import Role
 from apps.audit import triggers
 from apps.billing.services import subscribe_default
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 from apps.clinics.services import create_clinic
-from apps.keys.services import create_clinic_key, seal_secret
+from apps.keys.services import create_clinic_key
 from tests.s3_server import s3_server
 
 __all__ = ["s3_server"]
@@ -68,7 +68,7 @@ def make_clinic(slug: str, name: str) -> Clinic:
 def make_person(email: str, name: str, password_hash: str, *, clinic: Clinic | None = None, role: str = "") -> User:
     """A person with password and second factor, and a place in a clinic."""
     user = User.objects.create(email=email, name=name, password=password_hash, password_changed_at=timezone.now())
-    TotpDevice.objects.create(user=user, name="phone", confirmed=True, sealed_seed=seal_secret("totp-seed", TOTP_SEED))
+    TotpDevice.objects.create(user=user, name="phone", confirmed=True, sealed_seed=TotpDevice.seal_seed(user, TOTP_SEED))
     if clinic:
         Membership.objects.create(user=user, clinic=clinic, role=role)
     return user
@@ -106,7 +106,7 @@ def charlie(clinic_b: Clinic, password_hash: str) -> User:
 def platform_admin(db: None, password_hash: str) -> User:
     """Runs the installation; no clinic's data comes with that."""
     user = make_person("pat@viewbox.example", "Pat", password_hash)
-    user.is_staff = user.is_superuser = True
+    user.is_staff = True
     user.save()
     return user
 
@@ -118,6 +118,7 @@ def signed_in(user: User) -> Client:
     session = client.session
     session[DEVICE_ID_SESSION_KEY] = TotpDevice.objects.get(user=user).persistent_id
     session.save()
+    UserSession.objects.filter(user=user).update(verified_at=timezone.now())
     return client
 
 
