@@ -1,0 +1,1 @@
+"""The only way in: receive, examine, settle; the upload page, imports."""

@@ -25,14 +25,6 @@ class TooLargeError(IngestError):
     status = 413
 
 
-class StorageFullError(IngestError):
-    """The clinic's plan has no room for it; what is stored stays readable."""
-
-    code = "storage-limit"
-    message = _("The storage of your plan is full. Nothing was lost; your clinic's owner can choose a larger plan.")
-    status = 413
-
-
 class BatchClosedError(IngestError):
     """Files were sent to an upload that its sender had already declared complete."""
 

@@ -6,9 +6,13 @@ from django.db import models
 from django.utils import timezone
 
 from apps.access.services import ObjectReference
+from apps.audit.services import Context
 from apps.clinics.models import ClinicOwned, PublicIdField
 from apps.storage.models import Blob
 from apps.studies.models import Instance, Study
+
+# What arrives is a DICOM instance until its content says otherwise; the kind is fixed when the first byte is written.
+QUARANTINE_KIND = "instance"
 
 
 class UploadBatch(ClinicOwned):
@@ -24,13 +28,24 @@ class UploadBatch(ClinicOwned):
     public_id = PublicIdField()
     source = models.CharField(max_length=10, choices=Source.choices)
     created_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    # Who brought it, as the audit trail names them: what is done later in a worker is still their act.
+    actor_kind = models.CharField(max_length=12, default="system")
+    actor_reference = models.CharField(max_length=64, blank=True)
     # Where documents of this batch go; a batch opened from a study page has one.
     study = models.ForeignKey(Study, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    # The de-identification that was asked for; empty stores files as they are. Nothing offers the choice yet, and the
+    # pipeline refuses files for which it was made (apps.ingest.pipeline).
+    deidentify_profile = models.CharField(max_length=40, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     closed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         indexes = [models.Index(fields=["clinic", "created_by", "-created_at"], name="upload_batch_mine")]
+
+    @property
+    def context(self) -> Context:
+        """Who brought it, for what a worker does on their behalf later."""
+        return Context(actor_kind=self.actor_kind, actor_reference=self.actor_reference, user_id=self.created_by_id)
 
     def audit_reference(self) -> ObjectReference:
         """Name this batch in the audit trail."""

@@ -1,0 +1,108 @@
+"""Opens an uploaded ZIP: every member becomes an upload of its own; nothing is unpacked on a disk in the clear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.audit.services import record
+from apps.billing.errors import LimitReachedError
+from apps.ingest import quarantine
+from apps.ingest.archives import Archive, Member
+from apps.ingest.errors import ArchiveError, IngestError
+from apps.ingest.ledger import PROCESS, ReservationError, reserve_storage
+from apps.ingest.models import Upload
+from apps.ingest.outcomes import reason
+from apps.ingest.quarantine import Arrival, Taken
+from apps.jobs.services import enqueue
+from apps.storage import services as storage
+
+State = Upload.State
+
+
+def expand(upload: Upload) -> Callable[[], None]:
+    """Take every member of an uploaded archive into quarantine and return what concludes the archive itself.
+
+    Each group of members is committed with the job that examines it. A second attempt skips what the first one took.
+    """
+    if upload.blob is None:
+        return partial(_conclude, upload, State.REJECTED, "unreadable")
+    done = set(Upload.objects.filter(archive=upload).values_list("position", flat=True))
+    try:
+        with storage.open_blob(upload.blob) as file:
+            archive = Archive(file)
+            members = [member for member in archive.members if member.position not in done]
+            if not archive.members:
+                return partial(_conclude, upload, State.REJECTED, "archive-empty")
+            for group in quarantine.take(upload.clinic, (_arrival(archive, member) for member in members)):
+                _take_group(upload, group)
+    except ArchiveError as error:
+        return partial(_conclude, upload, State.REJECTED, error.code, str(error.message))
+    return partial(_conclude, upload, State.EXPANDED)
+
+
+def _arrival(archive: Archive, member: Member) -> Arrival:
+    return Arrival(member.name, archive.read(member), position=member.position)
+
+
+def _take_group(archive: Upload, taken: Sequence[Taken]) -> None:
+    try:
+        with transaction.atomic():
+            reserve_storage(archive.clinic, sum(item.size_bytes for item in taken), freed_bytes=archive.size_bytes)
+            _write_members(archive, taken)
+    except LimitReachedError as error:
+        quarantine.destroy(taken)
+        for item in taken:
+            item.blob, item.error = None, ReservationError(error)
+        with transaction.atomic():
+            _write_members(archive, taken)
+    except BaseException:
+        quarantine.destroy(taken)
+        raise
+
+
+def _write_members(archive: Upload, taken: Sequence[Taken]) -> None:
+    uploads = [_member_row(archive, item) for item in taken]
+    Upload.objects.bulk_create(uploads)
+    waiting = [upload.pk for upload in uploads if upload.state == State.RECEIVED]
+    if waiting:
+        enqueue(PROCESS, {"upload_ids": waiting}, clinic=archive.clinic)
+
+
+def _member_row(archive: Upload, item: Taken) -> Upload:
+    upload = Upload(
+        clinic=archive.clinic,
+        batch=archive.batch,
+        archive=archive,
+        position=item.arrival.position,
+        name=item.arrival.name,
+        blob=item.blob,
+        size_bytes=item.size_bytes,
+    )
+    error: IngestError | None = item.error
+    if error is not None:
+        upload.state, upload.code, upload.message = State.REJECTED, error.code, str(error.message)[:300]
+        upload.finished_at = timezone.now()
+    return upload
+
+
+def _conclude(upload: Upload, state: str, code: str = "", message: str = "") -> None:
+    """Note what became of the archive and destroy it; its members stand for themselves."""
+    if not Upload.objects.filter(pk=upload.pk, state=State.RECEIVED).update(
+        state=state, code=code, message=message or (reason(code) if code else ""), blob=None, finished_at=timezone.now()
+    ):
+        return
+    if upload.blob is not None:
+        storage.destroy([upload.blob])
+    record(
+        "upload.opened" if state == State.EXPANDED else "upload.rejected",
+        context=upload.batch.context,
+        clinic_id=upload.clinic_id,
+        object_kind="upload",
+        object_reference=upload.batch.public_id,
+        outcome="success" if state == State.EXPANDED else "failure",
+        details={"kind": "archive"} | ({"code": code} if code else {}),
+    )

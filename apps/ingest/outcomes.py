@@ -1,0 +1,73 @@
+"""What becomes of a file, in words a receptionist understands; the codes are for machines and never change."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from apps.ingest.models import Upload
+
+State = Upload.State
+
+# Outcomes that need no reason: the state says it all.
+PLAIN: Final[dict[str, str | Promise]] = {
+    State.RECEIVED: _("Arrived safely, being checked"),
+    State.EXPANDED: _("Opened; its files are listed one by one"),
+    State.STORED: _("Stored"),
+    State.DUPLICATE: _("Already there"),
+    State.CONFLICT: _("Kept aside: a different version of this image is already stored"),
+}
+
+# Our own codes, and those of apps.dicom.errors: the pure room writes English, the page speaks the reader's language.
+REASONS: Final[dict[str, str | Promise]] = {
+    "empty": _("The file is empty."),
+    "too-large": _("This file is larger than this installation takes."),
+    "limit-reached": _("The storage of your plan is full."),
+    "unreadable": _("The file cannot be read."),
+    "study-mismatch": _("The file belongs to another study than the one it was sent to."),
+    "not-available": _("The file was to be anonymised, which is not possible yet. Nothing was stored."),
+    "system-file": _("This file belongs to an operating system, not to a study."),
+    "document-without-study": _("Documents belong to a study: open the study and choose “Add documents” there."),
+    "document-broken": _("The document is damaged."),
+    "nested-archive": _("This is a ZIP inside a ZIP. Please upload it by itself."),
+    "archive-empty": _("This ZIP file has no files in it."),
+    "archive-damaged": _("This ZIP file is damaged and cannot be opened."),
+    "archive-encrypted": _("This ZIP file is protected by a password. Please upload it without one."),
+    "archive-too-many-members": _("This ZIP file has more entries than are taken at once."),
+    "archive-expands": _("This ZIP file expands to more than is taken at once."),
+    "archive-overlap": _("The entries of this ZIP file overlap. It is not opened."),
+    "archive-member-name": _("The name of this entry is too long."),
+    "archive-member-damaged": _("This entry of the ZIP file is damaged."),
+    "archive-special-file": _("This entry is a link or a device, not a file."),
+    "archive-method": _("This entry is packed in a way that is not supported. Please pack it as plain ZIP."),
+    "not-dicom": _("This is not a DICOM file."),
+    "truncated": _("The file is incomplete: it ends before its data does."),
+    "malformed": _("The file is damaged: its contents cannot be read as DICOM."),
+    "expands-beyond-limit": _("The file expands beyond the limit when it is decompressed."),
+    "too-deep": _("The file nests its sequences too deeply."),
+    "too-many-elements": _("The file has too many data elements."),
+    "too-many-pixels": _("The file declares an image too large to be shown."),
+    "no-transfer-syntax": _("The file does not say how its pixels are encoded."),
+    "no-uid": _("The file lacks a unique identifier that every image must have."),
+    "bad-uid": _("A unique identifier in the file is not a valid one."),
+    "no-study": _("The file belongs to no study."),
+    "dicomdir": _("This is the index of a disc; the images beside it are read instead."),
+}
+
+
+def reason(code: str, message: str = "") -> str:
+    """Return the sentence for a code in the active language, or the one that came with it."""
+    known = REASONS.get(code)
+    return str(known) if known else message or gettext("This file could not be taken.")
+
+
+def describe(state: str, code: str = "", message: str = "") -> str:
+    """Return what became of a file as one phrase in the active language."""
+    if state in PLAIN:
+        return str(PLAIN[state])
+    if state == State.IGNORED:
+        return gettext("Passed over: %(reason)s") % {"reason": reason(code, message)}
+    return gettext("Rejected: %(reason)s") % {"reason": reason(code, message)}

@@ -1,0 +1,276 @@
+"""From an upload in quarantine to an instance of a study, on one screen.
+
+    examine:  recognise -> parse -> validate -> de-identify            long, outside any transaction
+    settle:   compare -> index -> attach -> adopt or destroy -> record  one short transaction
+
+`settle` is idempotent on (clinic, SOP Instance UID): however often a file is sent, and however often a worker dies on
+the way, there is one instance. The same bytes again are a duplicate; other bytes under the same UID are a conflict,
+kept for a person to decide; nothing is ever overwritten (CONTROLS UPL-12).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO, Final
+
+from django.db import Error as DatabaseError
+from django.utils import timezone
+
+from apps.audit.services import Context, Entry, Outcome, record_many
+from apps.dicom.errors import DicomError, IgnoredError
+from apps.dicom.parse import Header, parse_header
+from apps.dicom.validate import validate
+from apps.ingest.models import Upload, UploadBatch
+from apps.ingest.outcomes import reason
+from apps.ingest.recognise import HEAD_BYTES, Kind, is_system_file, recognise
+from apps.storage import services as storage
+from apps.storage.errors import StorageError
+from apps.storage.models import Blob
+from apps.studies import services as studies
+from apps.studies.models import Document, Instance, Study
+
+log = logging.getLogger(__name__)
+State = Upload.State
+
+# Further trouble of ours, not of the file: the job is tried again, the file waits.
+_OURS: Final = (StorageError, DatabaseError, OSError)
+
+# What the trail calls the outcomes that leave nothing in the index.
+_VERBS: Final = {
+    State.DUPLICATE: "upload.recognised",
+    State.CONFLICT: "upload.withheld",
+    State.REJECTED: "upload.rejected",
+    State.IGNORED: "upload.ignored",
+}
+
+
+@dataclass(slots=True)
+class Finding:
+    """What one file turned out to be: an instance (`header`), a document (`document_type`), an archive, or refused."""
+
+    upload: Upload
+    blob: Blob | None
+    header: Header | None = None
+    document_type: str = ""
+    is_archive: bool = False
+
+    def conclude(self, state: str, code: str = "", message: str = "") -> Finding:
+        """Note the outcome on the upload."""
+        upload = self.upload
+        upload.state, upload.code = state, code
+        upload.message = message or (reason(code) if code else "")
+        return self
+
+
+def process(uploads: Sequence[Upload]) -> Callable[[], None]:
+    """Examine uploads of one clinic and return what settles them, to be run in one short transaction.
+
+    Raises StorageError or OSError when the bytes cannot be read at the moment: nothing is decided then.
+    """
+    findings = [examine(upload) for upload in uploads]
+    return partial(settle_open, findings)
+
+
+def examine(upload: Upload, file: BinaryIO | None = None, *, study_instance_uid: str = "") -> Finding:
+    """Find out what an upload is, reading its header only; `file` when its bytes are still at hand in memory.
+
+    A refused upload carries its state, code and sentence. `study_instance_uid`: the only study that is welcome.
+    """
+    finding = Finding(upload, upload.blob)
+    if upload.state != State.RECEIVED:
+        return finding
+    if file is None:
+        if upload.blob is None:
+            return finding.conclude(State.REJECTED, "unreadable")
+        with storage.open_blob(upload.blob) as stored:
+            return _examine(finding, stored, study_instance_uid)
+    return _examine(finding, file, study_instance_uid)
+
+
+def _examine(finding: Finding, file: BinaryIO, study_instance_uid: str) -> Finding:
+    upload = finding.upload
+    kind = recognise(file.read(HEAD_BYTES))
+    if kind is Kind.EMPTY:
+        return finding.conclude(State.REJECTED, "empty")
+    if kind is Kind.ARCHIVE:
+        finding.is_archive = upload.archive_id is None and upload.batch.source == UploadBatch.Source.WEB
+        return finding if finding.is_archive else finding.conclude(State.REJECTED, "nested-archive")
+    if kind.is_document:
+        if upload.batch.study_id is None:
+            return finding.conclude(State.REJECTED, "document-without-study")
+        finding.document_type = kind.value
+        return finding
+    if upload.batch.deidentify_profile:
+        # Laid out, not built: what was to be anonymised is refused, never stored as it is.
+        return finding.conclude(State.REJECTED, "not-available")
+    try:
+        file.seek(0)
+        header = parse_header(file)
+        validate(header)
+    except IgnoredError as error:
+        return finding.conclude(State.IGNORED, error.code, error.message)
+    except DicomError as error:
+        if kind is Kind.OTHER and is_system_file(upload.name):
+            return finding.conclude(State.IGNORED, "system-file")
+        return finding.conclude(State.REJECTED, error.code, error.message)
+    except _OURS:
+        raise
+    except Exception as error:
+        # A hole in the parser costs this one file. The text of the error may quote the file: only its type is logged.
+        log.warning("upload unreadable: %s", type(error).__name__)
+        return finding.conclude(State.REJECTED, "unreadable")
+    upload.sop_instance_uid = header.sop_instance_uid
+    if study_instance_uid and header.study_instance_uid != study_instance_uid:
+        return finding.conclude(State.REJECTED, "study-mismatch")
+    finding.header = header
+    return finding
+
+
+def settle(findings: Sequence[Finding], context: Context | None = None) -> None:
+    """Write down what became of uploads of one batch; the caller has a transaction open and the clinic's scope.
+
+    Uploads without a row get one. `context`: who is acting, else whoever opened the batch.
+    """
+    if not findings:
+        return
+    batch = findings[0].upload.batch
+    _compare_and_index(findings)
+    for finding in findings:
+        if finding.document_type and finding.upload.state == State.RECEIVED and finding.blob and batch.study:
+            Document.objects.create(
+                clinic_id=batch.clinic_id,
+                study=batch.study,
+                blob=finding.blob,
+                title=finding.upload.name[-200:],
+                media_type=finding.document_type,
+                created_by=batch.created_by,
+            )
+            finding.upload.study = batch.study
+            finding.conclude(State.STORED)
+    _keep_or_destroy(findings)
+    _write([finding.upload for finding in findings])
+    _record(batch, findings, context or batch.context)
+
+
+def settle_open(findings: Sequence[Finding]) -> None:
+    """Settle what no other run has settled meanwhile: a lease can end while its worker lives.
+
+    The uploads may be of several batches of one clinic. Archives stay open: opening them is work of its own.
+    """
+    ids = [finding.upload.pk for finding in findings]
+    rows = Upload.objects.select_for_update().filter(pk__in=ids, state=State.RECEIVED)
+    still_open = set(rows.values_list("pk", flat=True))
+    by_batch: dict[int, list[Finding]] = {}
+    for finding in findings:
+        if finding.upload.pk in still_open and not finding.is_archive:
+            by_batch.setdefault(finding.upload.batch_id, []).append(finding)
+    for of_batch in by_batch.values():
+        settle(of_batch)
+
+
+def _compare_and_index(findings: Sequence[Finding]) -> None:
+    instances: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.header is not None and finding.upload.state == State.RECEIVED:
+            instances.setdefault(finding.header.sop_instance_uid, []).append(finding)
+    if not instances:
+        return
+    known = _known(instances)
+    fresh = [same[0] for uid, same in instances.items() if uid not in known]
+    pairs = [(finding.header, finding.blob) for finding in fresh if finding.header and finding.blob]
+    stored = studies.index_instances(fresh[0].upload.clinic, pairs) if pairs else []
+    known |= {instance.sop_instance_uid: instance for instance in stored}
+    for uid, same in instances.items():
+        for finding in same:
+            _conclude_instance(finding, known[uid])
+
+
+def _known(uids: Iterable[str]) -> dict[str, Instance]:
+    rows = Instance.objects.filter(sop_instance_uid__in=set(uids)).select_related("blob", "series").defer("pixel_index")
+    return {instance.sop_instance_uid: instance for instance in rows}
+
+
+def _conclude_instance(finding: Finding, instance: Instance) -> None:
+    finding.upload.instance = instance
+    finding.upload.study_id = instance.series.study_id
+    if finding.blob is None:
+        finding.conclude(State.REJECTED, "unreadable")
+    elif instance.blob_id == finding.blob.pk:
+        finding.conclude(State.STORED)
+    elif bytes(finding.blob.sha256) == bytes(instance.blob.sha256):
+        finding.conclude(State.DUPLICATE)
+    else:
+        finding.conclude(State.CONFLICT, "different-bytes")
+
+
+def _keep_or_destroy(findings: Sequence[Finding]) -> None:
+    kept = [finding for finding in findings if finding.blob and finding.upload.state in (State.STORED, State.CONFLICT)]
+    storage.adopt([finding.blob for finding in kept if finding.blob])
+    gone = [
+        finding for finding in findings if finding.blob and finding.upload.state not in (State.STORED, State.CONFLICT)
+    ]
+    storage.destroy([finding.blob for finding in gone if finding.blob])
+    for finding in gone:
+        finding.upload.blob = None
+
+
+def _write(uploads: Sequence[Upload]) -> None:
+    now = timezone.now()
+    for upload in uploads:
+        upload.finished_at = now
+    Upload.objects.bulk_create([upload for upload in uploads if upload.pk is None])
+    Upload.objects.bulk_update(
+        [upload for upload in uploads if upload.pk is not None],
+        ["state", "code", "message", "blob", "instance", "study", "sop_instance_uid", "finished_at"],
+        batch_size=100,
+    )
+
+
+def _record(batch: UploadBatch, findings: Sequence[Finding], context: Context) -> None:
+    """One record for each study that grew, one for each other outcome and its reason; never one for each file."""
+    entries = []
+    by_study: dict[int, list[Upload]] = {}
+    others: Counter[tuple[str, str]] = Counter()
+    for finding in findings:
+        upload = finding.upload
+        if upload.state == State.STORED and upload.study_id is not None:
+            by_study.setdefault(upload.study_id, []).append(upload)
+        elif upload.state in _VERBS:
+            others[upload.state, upload.code] += 1
+    for study in Study.objects.select_related("patient").filter(pk__in=by_study):
+        uploads = by_study[study.pk]
+        reference = study.audit_reference()
+        entries.append(
+            Entry(
+                verb="instance.stored",
+                context=context,
+                clinic_id=batch.clinic_id,
+                object_kind=reference.kind,
+                object_reference=reference.reference,
+                patient_reference=reference.patient_reference,
+                study_reference=reference.study_reference,
+                details={
+                    "instance_count": len(uploads),
+                    "size_bytes": sum(upload.size_bytes for upload in uploads),
+                    "source": batch.source,
+                    "upload_reference": batch.public_id,
+                },
+            )
+        )
+    for (state, code), count in others.items():
+        entries.append(
+            Entry(
+                verb=_VERBS[State(state)],
+                context=context,
+                clinic_id=batch.clinic_id,
+                object_kind="upload",
+                object_reference=batch.public_id,
+                outcome=Outcome.FAILURE if state in (State.REJECTED, State.CONFLICT) else Outcome.SUCCESS,
+                details={"file_count": count, "source": batch.source} | ({"code": code} if code else {}),
+            )
+        )
+    record_many(entries)

@@ -1,0 +1,259 @@
+"""The door of the way in: whatever the source, files come through here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from apps.access.services import Principal
+from apps.accounts.roles import Capability
+from apps.audit.services import record
+from apps.billing.errors import LimitReachedError
+from apps.ingest import pipeline, quarantine
+from apps.ingest.errors import BatchClosedError, TooLargeError
+from apps.ingest.ledger import PROCESS, ReservationError, reserve_storage
+from apps.ingest.models import Upload, UploadBatch
+from apps.ingest.naming import display_name
+from apps.ingest.quarantine import Arrival, Taken
+from apps.jobs.services import enqueue
+from apps.storage.models import Blob
+from apps.studies.models import Study
+
+__all__ = [
+    "Arrival",
+    "StoreOutcome",
+    "close_batch",
+    "known_keys",
+    "open_batch",
+    "receive",
+    "receive_blobs",
+    "store_arrivals",
+    "store_now",
+]
+
+State = Upload.State
+
+# Failure Reason (0008,1197), PS3.18 table I.2-2. A conflict has no code there, and "additional codes may be used":
+# 0111H, Duplicate SOP Instance (PS3.7 annex C.5.7), says it best: the UID is taken, by other bytes.
+OUT_OF_RESOURCES: Final = 0xA700
+DOES_NOT_MATCH: Final = 0xA900
+CANNOT_UNDERSTAND: Final = 0xC000
+PROCESSING_FAILURE: Final = 0x0110
+DUPLICATE_SOP_INSTANCE: Final = 0x0111
+SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
+
+_FAILURE_REASONS: Final = {
+    "too-large": OUT_OF_RESOURCES,
+    "limit-reached": OUT_OF_RESOURCES,
+    "study-mismatch": DOES_NOT_MATCH,
+    "no-study": SOP_CLASS_NOT_SUPPORTED,
+    "dicomdir": SOP_CLASS_NOT_SUPPORTED,
+    "different-bytes": DUPLICATE_SOP_INSTANCE,
+    "unreadable": PROCESSING_FAILURE,
+    "not-available": PROCESSING_FAILURE,
+}
+
+
+@dataclass(frozen=True)
+class StoreOutcome:
+    """What became of one part of a STOW-RS request.
+
+    `outcome`: stored, duplicate, conflict, rejected or ignored; the first two are successes. `failure_reason`: the
+    value of Failure Reason (0008,1197) for the others. UIDs are empty when the part could not be read that far.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    outcome: str
+    code: str
+    message: str
+    failure_reason: int | None
+    study_instance_uid: str
+    series_instance_uid: str
+
+
+def open_batch(principal: Principal, source: str, *, study: Study | None = None) -> UploadBatch:
+    """Return a new batch for files of `source` (UploadBatch.Source); `study`: where documents among them go.
+
+    Raises PermissionError when the principal may not upload here or may not see the study.
+    """
+    if Capability.UPLOAD_CREATE not in principal.capabilities or (study is not None and not principal.may_see(study)):
+        raise PermissionError
+    return UploadBatch.objects.create(
+        clinic=principal.clinic,
+        source=source,
+        created_by=principal.user,
+        actor_kind=principal.context.actor_kind,
+        actor_reference=principal.context.actor_reference,
+        study=study,
+    )
+
+
+def close_batch(batch: UploadBatch) -> None:
+    """Note that the sender has sent everything; nothing more is taken. Closing twice changes nothing."""
+    UploadBatch.objects.filter(pk=batch.pk, closed_at=None).update(closed_at=timezone.now())
+
+
+def known_keys(batch: UploadBatch, keys: Iterable[str]) -> dict[str, Upload]:
+    """Return the uploads that this batch already has under these keys of the sender's own."""
+    rows = Upload.objects.filter(batch=batch, client_key__in=list(keys)).select_related("archive", "study")
+    return {upload.client_key: upload for upload in rows if upload.client_key}
+
+
+def receive(
+    principal: Principal,
+    batch: UploadBatch,
+    name: str,
+    chunks: Iterable[bytes],
+    *,
+    declared_bytes: int | None = None,
+    client_key: str | None = None,
+) -> Upload:
+    """Take one file: encrypted from its first byte, durable with its row and its job when this returns.
+
+    Raises TooLargeError (declared or actual size), BatchClosedError, ReservationError (limit-reached), PermissionError,
+    and StorageError when the storage is away; nothing is left behind then.
+    """
+    check_declared(declared_bytes)
+    check_open(principal, batch)
+    [[item]] = quarantine.take(principal.clinic, [Arrival(name, chunks, client_key=client_key)])
+    if item.error is not None:
+        raise item.error
+    return _receive(principal, batch, [item])[0]
+
+
+def check_declared(declared_bytes: int | None) -> None:
+    """Raise TooLargeError for a file that says of itself that it is too large; what it really is, is counted."""
+    if declared_bytes is not None and declared_bytes > settings.MAX_FILE_BYTES:
+        raise TooLargeError
+
+
+def check_open(principal: Principal, batch: UploadBatch) -> None:
+    """Raise PermissionError or BatchClosedError unless the principal may add files to the batch now."""
+    if Capability.UPLOAD_CREATE not in principal.capabilities or batch.clinic_id != principal.clinic.pk:
+        raise PermissionError
+    if batch.closed_at is not None:
+        raise BatchClosedError
+
+
+def receive_blobs(
+    principal: Principal, batch: UploadBatch, files: Sequence[tuple[str, Blob, str | None]]
+) -> list[Upload]:
+    """Give files that already are in quarantine (name, blob, the sender's key) their rows, records and job.
+
+    One short transaction. On any error the blobs are destroyed. Raises ReservationError, BatchClosedError.
+    """
+    return _receive(
+        principal, batch, [Taken(Arrival(name, (), client_key=key), blob=blob) for name, blob, key in files]
+    )
+
+
+def _receive(principal: Principal, batch: UploadBatch, taken: Sequence[Taken]) -> list[Upload]:
+    size_bytes = sum(item.size_bytes for item in taken)
+    try:
+        with transaction.atomic():
+            reserve_storage(principal.clinic, size_bytes)
+            uploads = Upload.objects.bulk_create([_row(batch, item) for item in taken])
+            record(
+                "upload.received",
+                context=principal.context,
+                clinic_id=batch.clinic_id,
+                object_kind="upload",
+                object_reference=batch.public_id,
+                details={"file_count": len(uploads), "size_bytes": size_bytes, "source": batch.source},
+            )
+            enqueue(PROCESS, {"upload_ids": [upload.pk for upload in uploads]}, clinic=principal.clinic)
+    except LimitReachedError as error:
+        quarantine.destroy(taken)
+        raise ReservationError(error) from error
+    except BaseException:
+        quarantine.destroy(taken)
+        raise
+    return uploads
+
+
+def _row(batch: UploadBatch, item: Taken) -> Upload:
+    return Upload(
+        clinic_id=batch.clinic_id,
+        batch=batch,
+        name=display_name(item.arrival.name),
+        client_key=item.arrival.client_key,
+        blob=item.blob,
+        size_bytes=item.size_bytes,
+    )
+
+
+def store_now(
+    principal: Principal, batch: UploadBatch, parts: Iterable[Iterable[bytes]], *, study_instance_uid: str = ""
+) -> list[StoreOutcome]:
+    """Take and settle the parts of a STOW-RS request within the request; one outcome a part, in their order.
+
+    `parts`: the bytes of each part, read once, one after the other. When this returns, everything stored is durable and
+    found by QIDO-RS. `study_instance_uid`: the study of the request's path; parts of others are refused. A plan without
+    room refuses with A700. Raises PermissionError, BatchClosedError, AuditUnavailableError, and StorageError when the
+    storage is away; nothing of the group at hand is kept then.
+    """
+    arrivals = (Arrival("", chunks) for chunks in parts)
+    settled = store_arrivals(principal, batch, arrivals, study_instance_uid=study_instance_uid)
+    return [_outcome(finding) for finding in settled]
+
+
+def store_arrivals(
+    principal: Principal, batch: UploadBatch, arrivals: Iterable[Arrival], *, study_instance_uid: str = ""
+) -> Iterator[pipeline.Finding]:
+    """Take, examine and settle arrivals group by group in this process; yield a finding for each, in their order.
+
+    Each group is committed with its records before its findings are yielded. Errors as `store_now`.
+    """
+    check_open(principal, batch)
+    for taken in quarantine.take(principal.clinic, arrivals):
+        yield from _store_group(principal, batch, taken, study_instance_uid)
+
+
+def _store_group(
+    principal: Principal, batch: UploadBatch, taken: Sequence[Taken], study_instance_uid: str
+) -> list[pipeline.Finding]:
+    try:
+        findings = [_examine(batch, item, study_instance_uid) for item in taken]
+        try:
+            with transaction.atomic():
+                reserve_storage(principal.clinic, sum(f.upload.size_bytes for f in findings if f.header))
+                pipeline.settle(findings, principal.context)
+        except LimitReachedError as error:
+            refusal = ReservationError(error)
+            for finding in findings:
+                if finding.header is not None:
+                    finding.conclude(State.REJECTED, refusal.code, str(refusal))
+            with transaction.atomic():
+                pipeline.settle(findings, principal.context)
+    except BaseException:
+        quarantine.destroy(taken)
+        raise
+    return findings
+
+
+def _examine(batch: UploadBatch, item: Taken, study_instance_uid: str) -> pipeline.Finding:
+    upload = _row(batch, item)
+    if item.error is not None:
+        return pipeline.Finding(upload, None).conclude(State.REJECTED, item.error.code, str(item.error))
+    return pipeline.examine(upload, item.file, study_instance_uid=study_instance_uid)
+
+
+def _outcome(finding: pipeline.Finding) -> StoreOutcome:
+    upload, header = finding.upload, finding.header
+    is_failure = upload.state not in (State.STORED, State.DUPLICATE)
+    return StoreOutcome(
+        sop_class_uid=header.sop_class_uid if header else "",
+        sop_instance_uid=upload.sop_instance_uid,
+        outcome=upload.state,
+        code=upload.code,
+        message=upload.message,
+        failure_reason=_FAILURE_REASONS.get(upload.code, CANNOT_UNDERSTAND) if is_failure else None,
+        study_instance_uid=header.study_instance_uid if header else "",
+        series_instance_uid=header.series_instance_uid if header else "",
+    )

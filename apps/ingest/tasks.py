@@ -1,0 +1,102 @@
+"""What workers do for the way in, and the sweeps that leave nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.clinics.models import Clinic
+from apps.clinics.scoping import clinic_scope
+from apps.ingest import pipeline
+from apps.ingest.expand import expand
+from apps.ingest.ledger import EXPAND, PROCESS
+from apps.ingest.models import QUARANTINE_KIND, Upload
+from apps.jobs.models import Job
+from apps.jobs.services import enqueue, periodic, register
+from apps.storage import services as storage
+from apps.storage.models import Blob
+
+State = Upload.State
+
+# An upload this old without a job has lost it; a blob this old without an upload lost its request.
+STRANDED_AFTER = timedelta(minutes=20)
+ORPHANED_AFTER = timedelta(hours=2)
+SWEEP_FILES = 50
+
+
+def open_uploads(ids: list[int]) -> list[Upload]:
+    """Return those of the uploads that are still to be settled, with what the pipeline needs."""
+    rows = Upload.objects.select_related("clinic", "batch__study", "batch__created_by", "blob")
+    return list(rows.filter(pk__in=ids, state=State.RECEIVED).order_by("pk"))
+
+
+@register(PROCESS)
+def process_uploads(job: Job) -> Callable[[], None] | None:
+    """Examine up to some fifty uploads; archives among them get a job of their own each."""
+    uploads = open_uploads(job.payload["upload_ids"])
+    if not uploads:
+        return None
+    findings = [pipeline.examine(upload) for upload in uploads]
+    return partial(_settle, findings)
+
+
+def _settle(findings: list[pipeline.Finding]) -> None:
+    pipeline.settle_open(findings)
+    for finding in findings:
+        if finding.is_archive:
+            enqueue(EXPAND, {"upload_id": finding.upload.pk}, clinic=finding.upload.clinic)
+
+
+@register(EXPAND)
+def expand_archive(job: Job) -> Callable[[], None] | None:
+    """Take the members of one uploaded archive."""
+    uploads = open_uploads([job.payload["upload_id"]])
+    return expand(uploads[0]) if uploads else None
+
+
+@periodic("ingest.resume", every_seconds=600)
+def resume_stranded() -> int:
+    """Queue uploads again whose job is gone (given up after many attempts, lost with a restored database)."""
+    resumed = 0
+    for clinic in Clinic.objects.all():
+        with clinic_scope(clinic):
+            old = Upload.objects.filter(state=State.RECEIVED, created_at__lt=timezone.now() - STRANDED_AFTER)
+            ids = list(old.order_by("pk").values_list("pk", flat=True)[: SWEEP_FILES * 40])
+            queued = _queued(clinic) if ids else set()
+            stranded = [upload_id for upload_id in ids if upload_id not in queued]
+            with transaction.atomic():
+                for start in range(0, len(stranded), SWEEP_FILES):
+                    enqueue(PROCESS, {"upload_ids": stranded[start : start + SWEEP_FILES]}, clinic=clinic)
+            resumed += len(stranded)
+    return resumed
+
+
+def _queued(clinic: Clinic) -> set[int]:
+    jobs = Job.objects.filter(
+        kind__in=[PROCESS, EXPAND], clinic=clinic, state__in=[Job.State.QUEUED, Job.State.RUNNING]
+    )
+    queued: set[int] = set()
+    for payload in jobs.values_list("payload", flat=True):
+        queued.update(payload.get("upload_ids", []), [payload["upload_id"]] if "upload_id" in payload else [])
+    return queued
+
+
+@periodic("ingest.sweep", every_seconds=900)
+def sweep_quarantine() -> int:
+    """Destroy quarantined bytes that belong to no upload: what a request left that was cut off or killed."""
+    destroyed = 0
+    for clinic in Clinic.objects.all():
+        with clinic_scope(clinic):
+            old = Blob.objects.filter(
+                state=Blob.State.QUARANTINED, kind=QUARANTINE_KIND, created_at__lt=timezone.now() - ORPHANED_AFTER
+            )
+            orphans = list(old.exclude(pk__in=Upload.objects.filter(blob__isnull=False).values("blob_id"))[:500])
+            if orphans:
+                with transaction.atomic():
+                    storage.destroy(orphans)
+            destroyed += len(orphans)
+    return destroyed
