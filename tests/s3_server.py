@@ -189,6 +189,9 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> S3Server:
     """The run's S3 service, started by whoever asks first (workers of pytest-xdist share it)."""
+    if endpoint_url := os.environ.get("PORTAL_S3_ENDPOINT_URL"):
+        # The run has one already: TEST_STACK=servers.
+        return S3Server(endpoint_url, os.environ["PORTAL_S3_ACCESS_KEY"], os.environ["PORTAL_S3_SECRET_KEY"])
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if is_worker else shared
