@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
-from apps.ingest.services import import_files
-
-from apps.accounts.services import create_demonstration_owner
+from apps.access.services import import_principal
+from apps.accounts.models import Membership
+from apps.accounts.roles import Role
+from apps.accounts.services import create_user, found_clinic
+from apps.audit.services import Context
 from apps.clinics.scoping import clinic_scope
 from apps.dicom import phantom
+from apps.ingest.models import Upload, UploadBatch
+from apps.ingest.services import close_batch, open_batch, receive
 from apps.jobs.services import process_until_idle
 
 SLUG, NAME, EMAIL = "demo", "Riverside Imaging (demonstration)", "owner@demo.example"
@@ -52,10 +56,17 @@ def demonstration_files() -> Iterator[tuple[str, bytes]]:
 def create(report: Callable[[str], object]) -> Credentials:
     """Make the clinic, its owner with a random password, and its studies; report progress in words."""
     password = f"{secrets.token_urlsafe(12)}-Aa1"
-    clinic = create_demonstration_owner(SLUG, NAME, EMAIL, password)
+    clinic = found_clinic(SLUG, NAME, context=Context.system("demo"))
+    owner = create_user(EMAIL, "Robin Owner", password)
+    Membership.objects.create(user=owner, clinic=clinic, role=Role.OWNER)
     report("Importing the demonstration studies ...")
     with clinic_scope(clinic):
-        outcomes = import_files(clinic, demonstration_files())
+        principal = import_principal(clinic, "demo")
+        batch = open_batch(principal, UploadBatch.Source.IMPORT)
+        for name, content in demonstration_files():
+            receive(principal, batch, name, [content])
+        close_batch(batch)
     process_until_idle()
-    report(f"{sum(outcome.outcome == 'stored' for outcome in outcomes)} instances stored.")
+    with clinic_scope(clinic):
+        report(f"{batch.uploads.filter(state=Upload.State.STORED).count()} instances stored.")
     return Credentials(EMAIL, password)

@@ -15,12 +15,11 @@ from django_otp import DEVICE_ID_SESSION_KEY
 
 from apps.accounts.models import Membership, TotpDevice, User, UserSession
 from apps.accounts.roles import Role
+from apps.accounts.services import found_clinic
 from apps.audit import triggers
-from apps.billing.services import subscribe_default
+from apps.audit.services import Context
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
-from apps.clinics.services import create_clinic
-from apps.keys.services import create_clinic_key
 from tests.s3_server import s3_server
 
 __all__ = ["s3_server"]
@@ -58,17 +57,15 @@ def _flush_without_triggers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def make_clinic(slug: str, name: str) -> Clinic:
     """A clinic with keys and a plan, as `manage.py create_clinic` leaves it."""
-    clinic = create_clinic(slug, name)
-    with clinic_scope(clinic):
-        create_clinic_key(clinic)
-        subscribe_default(clinic, "en")
-    return clinic
+    return found_clinic(slug, name, context=Context.system("tests"))
 
 
 def make_person(email: str, name: str, password_hash: str, *, clinic: Clinic | None = None, role: str = "") -> User:
     """A person with password and second factor, and a place in a clinic."""
     user = User.objects.create(email=email, name=name, password=password_hash, password_changed_at=timezone.now())
-    TotpDevice.objects.create(user=user, name="phone", confirmed=True, sealed_seed=TotpDevice.seal_seed(user, TOTP_SEED))
+    TotpDevice.objects.create(
+        user=user, name="phone", confirmed=True, sealed_seed=TotpDevice.seal_seed(user, TOTP_SEED)
+    )
     if clinic:
         Membership.objects.create(user=user, clinic=clinic, role=role)
     return user

@@ -6,6 +6,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from apps.accounts.addresses import audit_context, client_address
 from apps.accounts.factors import is_verified, verify_factor
+from apps.accounts.founding import found_clinic
 from apps.accounts.gate import bearer_secret, has_stepped_up, unrecorded
 from apps.accounts.invitations import accept_invitation, invite, invite_by_mail, invite_platform_admin, used_seats
 from apps.accounts.members import add_grant, change_role, grant_page, remove_grant, remove_member
@@ -27,6 +28,7 @@ __all__ = [
     "create_user",
     "end_sessions",
     "find_token",
+    "found_clinic",
     "grant_page",
     "has_stepped_up",
     "invite",
