@@ -10,8 +10,8 @@ class PortalConfig(AppConfig):
     name = "portal"
 
     def ready(self) -> None:
-        """Load the checks once the apps are there."""
-        from portal import checks  # noqa: F401
+        """Load the checks and the periodic tasks once the apps are there."""
+        from portal import checks, tasks  # noqa: F401
 
 
 class PortalAdminConfig(AdminConfig):

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
-from django.db import Error
+from django.db import Error, connection
+from django.db.models import Max, Min
 from django.utils import timezone
 
+from apps.audit import triggers
 from apps.audit.context import Context, acting, current_context
 from apps.audit.details import check_details
 from apps.audit.errors import AuditUnavailableError, EventRefusedError
-from apps.audit.models import AuditEvent, Outcome, columns_of
-from apps.audit.seal import seal_events
+from apps.audit.models import AuditEvent, Outcome, Seal, columns_of
+from apps.audit.seal import recent_unsealed_events, seal_events
 from apps.audit.verify import ChainReport, Problem, verify_trail
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "record",
     "record_many",
     "seal_events",
+    "trail_health",
     "verify_trail",
 ]
 
@@ -132,6 +135,22 @@ def covering_event(
         return events.order_by("-timestamp").first()
     except Error as error:
         raise AuditUnavailableError from error
+
+
+def trail_health() -> dict[str, object]:
+    """Return the trail's state for a health page.
+
+    `unsealed_count` counts what the next pass of the sealer takes; `oldest_unsealed_seconds` above a few minutes means
+    that it is not running; `missing_triggers` are names.
+    """
+    unsealed = recent_unsealed_events()
+    oldest = unsealed.aggregate(at=Min("timestamp"))["at"]
+    return {
+        "unsealed_count": unsealed.count(),
+        "oldest_unsealed_seconds": round((timezone.now() - oldest).total_seconds()) if oldest else 0,
+        "last_sealed_at": Seal.objects.aggregate(at=Max("sealed_at"))["at"],
+        "missing_triggers": triggers.missing(connection),
+    }
 
 
 def _event_of(entry: Entry) -> AuditEvent:
