@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from apps.access.services import ObjectReference
 from apps.clinics.models import ClinicOwned, PublicIdField
+from apps.dicom import sop_classes
 from apps.patients.models import Patient
 from apps.storage.models import Blob
 
@@ -23,7 +24,11 @@ class Study(ClinicOwned):
     accession_number = models.CharField(max_length=16, blank=True)
     study_description = models.CharField(max_length=64, blank=True)
     referring_physician_name = models.CharField(max_length=324, blank=True)
+    # Sorted and divided by backslashes, as the attribute itself is written: CT\PT\SR.
     modalities_in_study = models.CharField(max_length=200, blank=True)
+    # When it was made, UTC by definition since headers know no zone; for one that does not say, when it arrived. Never
+    # null, so that one index gives the order everywhere.
+    listed_at = models.DateTimeField(default=timezone.now)
     # Copies of the patient's search columns: the worklist filters and sorts on one table.
     patient_name_folded = models.CharField(max_length=324, blank=True)
     dicom_patient_id = models.CharField(max_length=64, blank=True)
@@ -36,10 +41,14 @@ class Study(ClinicOwned):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["clinic", "study_instance_uid"], name="study_uid")]
         indexes = [
-            models.Index(fields=["clinic", "-study_date", "-id"], name="study_by_date"),
+            # The modality and the date stand in it so that a search by them reads the index alone.
+            models.Index(
+                fields=["clinic", "-listed_at", "-id", "modalities_in_study", "study_date"], name="study_by_date"
+            ),
             models.Index(fields=["clinic", "patient_name_folded", "id"], name="study_by_name"),
-            models.Index(fields=["clinic", "dicom_patient_id"], name="study_by_patient_id"),
-            models.Index(fields=["clinic", "accession_number"], name="study_by_accession"),
+            models.Index(fields=["clinic", "dicom_patient_id", "id"], name="study_by_patient_id"),
+            models.Index(fields=["clinic", "accession_number", "id"], name="study_by_accession"),
+            models.Index(fields=["clinic", "-created_at", "-id"], name="study_by_arrival"),
         ]
 
     def audit_reference(self) -> ObjectReference:
@@ -47,6 +56,25 @@ class Study(ClinicOwned):
         return ObjectReference(
             "study", self.public_id, patient_reference=self.patient.public_id, study_reference=self.public_id
         )
+
+    @property
+    def modalities(self) -> list[str]:
+        """The values of ModalitiesInStudy (0008,0061)."""
+        return [modality for modality in self.modalities_in_study.split("\\") if modality]
+
+
+class StudyTerm(ClinicOwned):
+    """One folded word by whose beginning a study is found: of the name, the PatientID, the accession number."""
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="terms")
+    term = models.CharField(max_length=64)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["clinic", "term", "study"], name="study_term_once")]
+        indexes = [
+            # LIKE 'abc%' needs this class of operators where the database sorts by a language (PostgreSQL).
+            models.Index(fields=["clinic", "term"], opclasses=["", "varchar_pattern_ops"], name="study_term_prefix")
+        ]
 
 
 class Series(ClinicOwned):
@@ -61,15 +89,27 @@ class Series(ClinicOwned):
     body_part_examined = models.CharField(max_length=16, blank=True)
     series_date = models.DateField(null=True, blank=True)
     series_time = models.TimeField(null=True, blank=True)
+    # Of the instance that came first: says what to call a series without pixels.
+    sop_class_uid = models.CharField(max_length=64, blank=True)
+    has_pixels = models.BooleanField(default=False)
     number_of_series_related_instances = models.PositiveIntegerField(default=0)
+    number_of_frames = models.PositiveIntegerField(default=0)
     size_bytes = models.PositiveBigIntegerField(default=0)
     metadata_blob = models.ForeignKey(Blob, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
-    # How many instances the metadata blob covers: fewer than there are means it is stale.
+    # How many instances the metadata blob covers: another number than there are means that it is stale.
     metadata_instance_count = models.PositiveIntegerField(default=0)
     thumbnail_blob = models.ForeignKey(Blob, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    thumbnail_instance_count = models.PositiveIntegerField(default=0)
+    # A job that prepares metadata and thumbnail is waiting; set so that a series in arrival is not queued once a batch.
+    is_preparation_queued = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["clinic", "series_instance_uid"], name="series_uid")]
+        # Careless software gives two studies one Series Instance UID; both are kept, each in its study.
+        constraints = [
+            models.UniqueConstraint(fields=["clinic", "study", "series_instance_uid"], name="series_uid_in_study")
+        ]
+        indexes = [models.Index(fields=["clinic", "series_instance_uid"], name="series_by_uid")]
 
     def audit_reference(self) -> ObjectReference:
         """Name this series in the audit trail."""
@@ -79,6 +119,11 @@ class Series(ClinicOwned):
             patient_reference=self.study.patient.public_id,
             study_reference=self.study.public_id,
         )
+
+    @property
+    def kind(self) -> sop_classes.Kind:
+        """What a person would do with its objects."""
+        return sop_classes.kind(self.sop_class_uid)
 
 
 class Instance(ClinicOwned):
@@ -92,14 +137,27 @@ class Instance(ClinicOwned):
     instance_number = models.IntegerField(null=True, blank=True)
     rows = models.PositiveIntegerField(null=True, blank=True)
     columns = models.PositiveIntegerField(null=True, blank=True)
+    bits_allocated = models.PositiveIntegerField(null=True, blank=True)
+    # 0 for an object without pixels.
     number_of_frames = models.PositiveIntegerField(default=0)
+    # apps.dicom.frames.PixelIndex.to_bytes(): where each frame lies in the blob.
     pixel_index = models.BinaryField(null=True)
     size_bytes = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["clinic", "sop_instance_uid"], name="instance_uid")]
-        indexes = [models.Index(fields=["series", "instance_number"], name="instance_order")]
+        indexes = [models.Index(fields=["series", "instance_number", "id"], name="instance_order")]
+
+    def audit_reference(self) -> ObjectReference:
+        """Name this instance in the audit trail, by its DICOM UID: it has no page and no other name."""
+        study = self.series.study
+        return ObjectReference(
+            "instance",
+            self.sop_instance_uid,
+            patient_reference=study.patient.public_id,
+            study_reference=study.public_id,
+        )
 
 
 class Document(ClinicOwned):
@@ -110,10 +168,12 @@ class Document(ClinicOwned):
     blob = models.OneToOneField(Blob, on_delete=models.PROTECT, related_name="+")
     title = models.CharField(max_length=200)
     media_type = models.CharField(max_length=60)
-    created_by = models.ForeignKey(
-        "accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    created_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["study", "created_at"], name="document_of_study")]
 
     def audit_reference(self) -> ObjectReference:
         """Name this document in the audit trail."""

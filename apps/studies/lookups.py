@@ -1,0 +1,60 @@
+"""Wild card matching in the database (PS3.4 C.2.2.2.4): `*` for any text, `?` for one character."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import CharField, Lookup
+from django.db.models.sql.compiler import SQLCompiler
+
+
+@CharField.register_lookup
+class Wildcard(Lookup[Any]):
+    """`field__wildcard="abc*"`: case-sensitive; a pattern that begins with letters is found through an index."""
+
+    lookup_name = "wildcard"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[str | int]]:
+        """Compile to LIKE; used by PostgreSQL, where `_`, `%` and the backslash are escaped."""
+        lhs, parameters = self.process_lhs(compiler, connection)
+        return f"{lhs} LIKE %s", [*parameters, like_pattern(str(self.rhs))]
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, list[str | int]]:
+        """Compile to GLOB, which minds the case and whose wild cards are the same but for `[`."""
+        lhs, parameters = self.process_lhs(compiler, connection)
+        return f"{lhs} GLOB %s", [*parameters, str(self.rhs).replace("[", "[[]")]
+
+
+@CharField.register_lookup
+class AnyCaseWildcard(Lookup[Any]):
+    """`field__any_case_wildcard="abc*"`: without regard to case, for texts that people type; reads every row."""
+
+    lookup_name = "any_case_wildcard"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[str | int]]:
+        """Compile to ILIKE (PostgreSQL)."""
+        lhs, parameters = self.process_lhs(compiler, connection)
+        return f"{lhs} ILIKE %s", [*parameters, like_pattern(str(self.rhs))]
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, list[str | int]]:
+        """Compile to LIKE, which does not mind the case of ASCII letters on SQLite."""
+        lhs, parameters = self.process_lhs(compiler, connection)
+        return f"{lhs} LIKE %s ESCAPE '\\'", [*parameters, like_pattern(str(self.rhs))]
+
+
+def like_pattern(pattern: str) -> str:
+    """Return a DICOM pattern in the language of LIKE, with the backslash as its escape."""
+    escaped = pattern.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return escaped.replace("*", "%").replace("?", "_")
+
+
+def has_wildcard(pattern: str) -> bool:
+    """Return whether matching needs more than equality."""
+    return "*" in pattern or "?" in pattern

@@ -1,0 +1,147 @@
+"""Searching the index: what a principal may see, matched, ordered, a page at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from django.db.models import Q, QuerySet
+
+from apps.access.services import Principal
+from apps.studies.matching import InstanceCriteria, SeriesCriteria, StudyCriteria
+from apps.studies.models import Instance, Series, Study
+
+__all__ = [
+    "InstanceCriteria",
+    "Order",
+    "SeriesCriteria",
+    "StudyCriteria",
+    "StudyPage",
+    "count",
+    "search",
+    "search_instances",
+    "search_page",
+    "search_series",
+    "visible",
+]
+
+# Beyond this a page says "more than": nobody pages through it, and counting it costs more than searching.
+COUNT_CAP: Final = 1000
+
+
+class Order(Enum):
+    """How found studies are ordered; each is an index read in one direction."""
+
+    NEWEST = "-date"
+    OLDEST = "date"
+    NAME = "name"
+    NAME_DOWN = "-name"
+    PATIENT_ID = "id"
+    PATIENT_ID_DOWN = "-id"
+    ARRIVAL = "-arrival"
+    ARRIVAL_UP = "arrival"
+
+    @property
+    def fields(self) -> tuple[str, str]:
+        """The columns to sort by; the row number settles ties, so that pages neither repeat nor skip a study."""
+        column = {
+            "date": "listed_at",
+            "name": "patient_name_folded",
+            "id": "dicom_patient_id",
+            "arrival": "created_at",
+        }[self.value.lstrip("-")]
+        return (f"-{column}", "-pk") if self.value.startswith("-") else (column, "pk")
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """One page of found studies; `total` stops at `COUNT_CAP`, then `is_more` is true."""
+
+    studies: list[Study]
+    has_next: bool
+    total: int
+    is_more: bool
+
+
+def visible(principal: Principal, at: str = "") -> Q:
+    """Return the condition for what the principal may see; `at` leads from the model to its study."""
+    studies, patients = principal.study_references, principal.patient_references
+    if studies is None and patients is None:
+        return Q()
+    condition = Q(pk__in=[])
+    if studies is not None:
+        condition |= Q(**{f"{at}public_id__in": studies})
+    if patients is not None:
+        condition |= Q(**{f"{at}patient__public_id__in": patients})
+    return condition
+
+
+def search(
+    principal: Principal,
+    criteria: StudyCriteria,
+    *,
+    order: Order = Order.NEWEST,
+    limit: int = 50,
+    offset: int = 0,
+) -> list[Study]:
+    """Return one page of studies with their patients, in one query; only what the principal may see."""
+    # The inner query reads an index alone, however deep the page lies; the outer fetches the rows of that page.
+    page = _matching(principal, criteria).order_by(*order.fields).values("pk")[offset : offset + limit]
+    return list(Study.objects.filter(pk__in=page).select_related("patient").order_by(*order.fields))
+
+
+def count(principal: Principal, criteria: StudyCriteria, *, cap: int = COUNT_CAP) -> int:
+    """Return how many studies match, at most `cap`."""
+    return _matching(principal, criteria).order_by()[:cap].count()
+
+
+def search_page(
+    principal: Principal, criteria: StudyCriteria, *, order: Order = Order.NEWEST, page: int = 1, size: int = 50
+) -> StudyPage:
+    """Return page `page` (from 1) for people: the studies, whether there is a next page, and a count up to a cap."""
+    studies = search(principal, criteria, order=order, limit=size + 1, offset=(page - 1) * size)
+    has_next = len(studies) > size
+    if page == 1 and not has_next:
+        return StudyPage(studies, has_next=False, total=len(studies), is_more=False)
+    total = count(principal, criteria, cap=COUNT_CAP + 1)
+    return StudyPage(studies[:size], has_next=has_next, total=min(total, COUNT_CAP), is_more=total > COUNT_CAP)
+
+
+def search_series(
+    principal: Principal,
+    study: StudyCriteria,
+    series: SeriesCriteria,
+    *,
+    limit: int = 1000,
+    offset: int = 0,
+) -> list[Series]:
+    """Return series with their studies and patients, by study and number; only what the principal may see."""
+    rows = Series.objects.filter(
+        visible(principal, "study__") & study.condition("study__") & series.condition()
+    ).select_related("study__patient")
+    order = ("study_id", "series_number", "pk") if study.study_instance_uid else ("-study_id", "series_number", "pk")
+    return list(rows.order_by(*order)[offset : offset + limit])
+
+
+def search_instances(
+    principal: Principal,
+    study: StudyCriteria,
+    series: SeriesCriteria,
+    instance: InstanceCriteria,
+    *,
+    limit: int = 5000,
+    offset: int = 0,
+) -> list[Instance]:
+    """Return instances with series, study, patient and blob, by series and number; only what the principal may see."""
+    rows = Instance.objects.filter(
+        visible(principal, "series__study__")
+        & study.condition("series__study__")
+        & series.condition("series__")
+        & instance.condition()
+    ).select_related("series__study__patient", "blob")
+    return list(rows.order_by("series_id", "instance_number", "pk")[offset : offset + limit])
+
+
+def _matching(principal: Principal, criteria: StudyCriteria) -> QuerySet[Study]:
+    return Study.objects.filter(visible(principal) & criteria.condition())
