@@ -160,11 +160,13 @@ def closing(boundary: str) -> bytes:
     return f"\r\n--{boundary}--\r\n".encode()
 
 
-def write_multipart(boundary: str, parts: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[bytes]:
-    """Yield a body of parts, each a Content-Type and its chunks; nothing is held back."""
+def write_multipart(
+    boundary: str, parts: Iterable[tuple[str, Iterable[bytes]]], headers: Mapping[str, str] | None = None
+) -> Iterator[bytes]:
+    """Yield a body of parts, each a Content-Type and its chunks; nothing is held back. `headers`: more for each."""
     is_first = True
     for content_type, chunks in parts:
-        yield part_head(boundary, content_type, is_first=is_first)
+        yield part_head(boundary, content_type, headers, is_first=is_first)
         yield from chunks
         is_first = False
     yield closing(boundary) if not is_first else f"--{boundary}--\r\n".encode()

@@ -163,7 +163,20 @@ def acceptable(header: str, parameters: Iterable[str]) -> list[MediaRange]:
     return parse_accept(asked if asked.strip() else header)
 
 
-def _covers(media_range: str, media_type: str) -> bool:
+def takes_encoding(header: str, coding: str) -> bool:
+    """Tell whether an Accept-Encoding header names a content coding with a quality above 0 (RFC 9110 12.5.3)."""
+    for element in _split(header.lower(), ","):
+        name, parameters = parse_media_type(element)
+        if name == coding:
+            try:
+                return float(parameters.get("q", "1")) > 0
+            except ValueError:
+                return False
+    return False
+
+
+def covers(media_range: str, media_type: str) -> bool:
+    """Tell whether a media type falls under a range such as `image/*`."""
     if media_range in (ANY, media_type):
         return True
     return media_range.endswith("/*") and media_type.startswith(media_range[:-1])
@@ -173,7 +186,7 @@ def choose(ranges: Sequence[MediaRange], offers: Sequence[str]) -> str | None:
     """Return the single-part media type to answer with, None when no offer is acceptable. `offers`: the best first."""
     for media_range in ranges:
         for offer in offers:
-            if _covers(media_range.media_type, offer):
+            if covers(media_range.media_type, offer):
                 return offer
     return None
 
@@ -211,7 +224,7 @@ def choose_frames(
         if not media_range.is_multipart and frame_count != 1:
             continue
         part_type, syntax = media_range.part_type, media_range.transfer_syntax
-        is_octets_wanted = _covers(part_type, OCTET_STREAM)
+        is_octets_wanted = covers(part_type, OCTET_STREAM)
         stored = Representation(media_range.is_multipart, stored_type, out_syntax, is_as_stored)
         decoded = Representation(media_range.is_multipart, OCTET_STREAM, EXPLICIT_VR_LITTLE_ENDIAN, False)
         if is_stored_native:
@@ -219,9 +232,9 @@ def choose_frames(
             if is_octets_wanted and is_syntax_fitting and (is_as_stored or may_decode):
                 return stored
             continue
-        if syntax in ("*", transfer_syntax_uid) and (is_octets_wanted or _covers(part_type, stored_type)):
+        if syntax in ("*", transfer_syntax_uid) and (is_octets_wanted or covers(part_type, stored_type)):
             return stored
-        if syntax is None and _covers(part_type, stored_type):
+        if syntax is None and covers(part_type, stored_type):
             return stored
         if is_octets_wanted and syntax in (None, EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN) and may_decode:
             return decoded
@@ -259,7 +272,7 @@ def choose_instances(ranges: Sequence[MediaRange], *, is_single: bool) -> Instan
     is_any_accepted = False
     accepted: set[str] = set()
     for media_range in ranges:
-        if not _covers(media_range.part_type, APPLICATION_DICOM):
+        if not covers(media_range.part_type, APPLICATION_DICOM):
             continue
         if not media_range.is_multipart and not is_single:
             continue

@@ -46,7 +46,6 @@ class Attribute:
     keyword: str
     vr: str
     level: Level
-    is_matched: bool = True
 
 
 def _attributes(level: Level, *rows: tuple[str, str, str]) -> list[Attribute]:
@@ -92,8 +91,10 @@ ATTRIBUTES: tuple[Attribute, ...] = (
         ("00280008", "NumberOfFrames", "IS"),
         ("00280010", "Rows", "US"),
         ("00280011", "Columns", "US"),
+        ("00280100", "BitsAllocated", "US"),
     ),
 )
+_RETURNED_ONLY = frozenset({"00280100"})
 ATTRIBUTE_OF_TAG: Mapping[str, Attribute] = {attribute.tag: attribute for attribute in ATTRIBUTES}
 
 
@@ -231,7 +232,7 @@ def _match(level: Level, tag: str, name: str, values: Sequence[str]) -> Match | 
     if all(value in ("", "*", '""') for value in values):
         return None
     attribute = ATTRIBUTE_OF_TAG.get(tag)
-    if attribute is None or "." in name:
+    if attribute is None or "." in name or tag in _RETURNED_ONLY:
         raise BadRequestError(f"{_shown(name)} cannot be searched for here.")
     if attribute.level.depth > level.depth:
         raise BadRequestError(f"{_shown(name)} belongs to a lower level than the {level.value} searched for.")

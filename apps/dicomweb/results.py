@@ -1,0 +1,159 @@
+"""Rows of the index as DICOM JSON (PS3.18 F.2), with the attributes that a search has to return (10.6.3.3)."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from apps.dicomweb.parameters import ATTRIBUTES, Attribute, Level, Search
+from apps.studies.models import Instance, Series, Study
+
+DicomJson = dict[str, dict[str, Any]]
+
+INSTANCE_AVAILABILITY = "00080056"
+RETRIEVE_URL = "00081190"
+
+
+def tags(text: str) -> frozenset[str]:
+    """Return the tags listed in a text, each eight hexadecimal digits."""
+    return frozenset(text.split())
+
+
+# Tables 10.6.3-3 to 10.6.3-5: returned whether asked for or not.
+_ALWAYS: Mapping[Level, frozenset[str]] = {
+    Level.STUDY: tags(
+        "00080020 00080030 00080050 00080061 00080090 00100010 00100020 00100030 00100040 0020000D 00200010"
+        " 00201206 00201208"
+    ),
+    Level.SERIES: tags("00080060 0008103E 0020000E 00200011 00201209"),
+    Level.INSTANCE: tags("00080016 00080018 00200013 00280008 00280010 00280011 00280100"),
+}
+_UNIQUE_KEY: Mapping[Level, str] = {
+    Level.STUDY: "0020000D",
+    Level.SERIES: "0020000E",
+    Level.INSTANCE: "00080018",
+}
+
+
+_VALUES: Mapping[str, Callable[[Any], Any]] = {
+    "00080020": lambda study: study.study_date,
+    "00080030": lambda study: study.study_time,
+    "00080050": lambda study: study.accession_number,
+    "00080061": lambda study: study.modalities,
+    "00080090": lambda study: study.referring_physician_name,
+    "00081030": lambda study: study.study_description,
+    "00100010": lambda study: study.patient.patient_name,
+    "00100020": lambda study: study.patient.dicom_patient_id,
+    "00100021": lambda study: study.patient.issuer_of_patient_id,
+    "00100030": lambda study: study.patient.patient_birth_date,
+    "00100040": lambda study: study.patient.patient_sex,
+    "0020000D": lambda study: study.study_instance_uid,
+    "00200010": lambda study: study.study_id,
+    "00201206": lambda study: study.number_of_study_related_series,
+    "00201208": lambda study: study.number_of_study_related_instances,
+    "00080021": lambda series: series.series_date,
+    "00080031": lambda series: series.series_time,
+    "00080060": lambda series: series.modality,
+    "0008103E": lambda series: series.series_description,
+    "00180015": lambda series: series.body_part_examined,
+    "0020000E": lambda series: series.series_instance_uid,
+    "00200011": lambda series: series.series_number,
+    "00201209": lambda series: series.number_of_series_related_instances,
+    "00080016": lambda instance: instance.sop_class_uid,
+    "00080018": lambda instance: instance.sop_instance_uid,
+    "00200013": lambda instance: instance.instance_number,
+    "00280008": lambda instance: instance.number_of_frames or None,
+    "00280010": lambda instance: instance.rows,
+    "00280011": lambda instance: instance.columns,
+    "00280100": lambda instance: instance.bits_allocated,
+}
+
+
+def time_text(time: datetime.time) -> str:
+    """Return a TM value: HHMMSS, with the fraction where there is one."""
+    text = time.strftime("%H%M%S")
+    return f"{text}.{time.microsecond:06d}" if time.microsecond else text
+
+
+def person_name(value: str) -> dict[str, str]:
+    """Return a PN value as DICOM JSON: its groups by name, empty ones left out (PS3.18 F.2.2)."""
+    names = ("Alphabetic", "Ideographic", "Phonetic")
+    return {name: group for name, group in zip(names, value.split("="), strict=False) if group}
+
+
+def element(vr: str, value: Any) -> dict[str, Any]:
+    """Return one attribute as DICOM JSON; nothing is said with no `Value` at all."""
+    values = value if isinstance(value, list) else [value]
+    encoded: list[Any] = []
+    for item in values:
+        if item is None or item == "":
+            continue
+        if vr == "PN":
+            encoded.append(person_name(item))
+        elif isinstance(item, datetime.date):
+            encoded.append(item.strftime("%Y%m%d"))
+        elif isinstance(item, datetime.time):
+            encoded.append(time_text(item))
+        else:
+            encoded.append(item)
+    return {"vr": vr, "Value": encoded} if encoded else {"vr": vr}
+
+
+class ResultWriter:
+    """Writes rows as the results of one search; which attributes go in is worked out once."""
+
+    def __init__(self, search: Search, root: str, *, context: Iterable[Level] = ()) -> None:
+        """Prepare for a search under the DICOMweb root `root` (a URL or an absolute path without a slash at its end).
+
+        `context`: the levels above, whose required attributes come along (a search across studies or series).
+        """
+        self._root = root
+        self._level = search.level
+        levels = {search.level, *context}
+        wanted = search.include_tags | set(search.matches)
+        self._chosen: dict[Level, list[Attribute]] = {level: [] for level in Level}
+        for attribute in ATTRIBUTES:
+            is_required = attribute.level in levels and attribute.tag in _ALWAYS[attribute.level]
+            is_key = attribute.level.depth <= search.level.depth and attribute.tag == _UNIQUE_KEY[attribute.level]
+            is_included = attribute.tag in wanted or (search.is_all_included and attribute.level in levels)
+            if is_required or is_key or (is_included and attribute.level.depth <= search.level.depth):
+                self._chosen[attribute.level].append(attribute)
+
+    def study(self, study: Study) -> DicomJson:
+        """Return a study found."""
+        return self._finish(self._rows(Level.STUDY, study), f"/studies/{study.study_instance_uid}")
+
+    def series(self, series: Series) -> DicomJson:
+        """Return a series found; its study has to be loaded with it."""
+        found = self._rows(Level.STUDY, series.study) | self._rows(Level.SERIES, series)
+        return self._finish(found, f"/studies/{series.study.study_instance_uid}/series/{series.series_instance_uid}")
+
+    def instance(self, instance: Instance) -> DicomJson:
+        """Return an instance found; its series and study have to be loaded with it."""
+        series = instance.series
+        found = (
+            self._rows(Level.STUDY, series.study)
+            | self._rows(Level.SERIES, series)
+            | self._rows(Level.INSTANCE, instance)
+        )
+        return self._finish(
+            found,
+            f"/studies/{series.study.study_instance_uid}/series/{series.series_instance_uid}"
+            f"/instances/{instance.sop_instance_uid}",
+        )
+
+    def _rows(self, level: Level, row: Study | Series | Instance) -> DicomJson:
+        found: DicomJson = {}
+        for attribute in self._chosen[level]:
+            value = _VALUES[attribute.tag](row)
+            if level is Level.INSTANCE and value is None and attribute.tag.startswith("0028"):
+                continue  # rows, columns and frames belong to images only
+            found[attribute.tag] = element(attribute.vr, value)
+        return found
+
+    def _finish(self, found: DicomJson, path: str) -> DicomJson:
+        found[INSTANCE_AVAILABILITY] = {"vr": "CS", "Value": ["ONLINE"]}
+        found[RETRIEVE_URL] = {"vr": "UR", "Value": [self._root + path]}
+        # DICOM JSON objects are ordered by tag (PS3.18 F.2.2).
+        return dict(sorted(found.items()))
