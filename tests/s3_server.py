@@ -34,6 +34,7 @@ server=$!
 while kill -0 "$run" 2>/dev/null && kill -0 "$server" 2>/dev/null; do sleep 1; done
 kill -9 "$server" 2>/dev/null
 rm -rf "$folder/data"
+for port in $GRPC_PORTS; do rm -f /tmp/seaweedfs-*-grpc-"$port".sock; done
 """
 
 
@@ -139,7 +140,8 @@ def _launch(folder: Path, run_pid: int) -> tuple[subprocess.Popen[bytes], S3Serv
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env=os.environ | {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1"},
+        env=os.environ
+        | {"WEED_MASTER_VOLUME_GROWTH_COPY_1": "1", "GRPC_PORTS": " ".join(str(port) for port in ports[1::2])},
     )
     s3_port = ports[2 * SERVERS.index("s3")]
     return process, S3Server(f"http://127.0.0.1:{s3_port}", access_key, secret_key)
