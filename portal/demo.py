@@ -5,7 +5,6 @@ They go through the real pipeline, as an upload does. No foreign file is shipped
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,7 +12,7 @@ from importlib.resources import files
 from apps.access.services import import_principal
 from apps.accounts.models import Membership
 from apps.accounts.roles import Role
-from apps.accounts.services import create_user, found_clinic
+from apps.accounts.services import create_user, found_clinic, random_password
 from apps.audit.services import Context
 from apps.clinics.scoping import clinic_scope
 from apps.dicom import phantom
@@ -55,7 +54,7 @@ def demonstration_files() -> Iterator[tuple[str, bytes]]:
 
 def create(report: Callable[[str], object]) -> Credentials:
     """Make the clinic, its owner with a random password, and its studies; report progress in words."""
-    password = f"{secrets.token_urlsafe(12)}-Aa1"
+    password = random_password()
     clinic = found_clinic(SLUG, NAME, context=Context.system("demo"))
     owner = create_user(EMAIL, "Robin Owner", password)
     Membership.objects.create(user=owner, clinic=clinic, role=Role.OWNER)

@@ -14,7 +14,7 @@ from apps.accounts.trail import record_for_person
 from apps.audit.services import current_context
 
 
-class MembershipInline(admin.TabularInline[Membership, User]):
+class MembershipInline(admin.TabularInline):  # type: ignore[type-arg]
     """The clinics a person is in; to be looked at only, so that staff cannot let themselves in."""
 
     model = Membership
@@ -24,7 +24,7 @@ class MembershipInline(admin.TabularInline[Membership, User]):
     verbose_name_plural = _("clinics")
 
 
-class TotpDeviceInline(admin.TabularInline[TotpDevice, User]):
+class TotpDeviceInline(admin.TabularInline):  # type: ignore[type-arg]
     """A person's authenticators, without their seeds."""
 
     model = TotpDevice
@@ -35,7 +35,7 @@ class TotpDeviceInline(admin.TabularInline[TotpDevice, User]):
 
 
 @admin.register(User)
-class UserAdmin(admin.ModelAdmin[User]):
+class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Accounts come by invitation, passwords by their owner alone; an account is closed, not deleted."""
 
     list_display = ("email", "name", "is_active", "is_staff", "device_count", "last_login", "created_at")
@@ -82,7 +82,7 @@ class UserAdmin(admin.ModelAdmin[User]):
 
 
 @admin.register(Membership)
-class MembershipAdmin(admin.ModelAdmin[Membership]):
+class MembershipAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Who has which place where."""
 
     list_display = ("user_email", "clinic", "role", "is_limited", "created_at")
@@ -99,7 +99,7 @@ class MembershipAdmin(admin.ModelAdmin[Membership]):
 
 
 @admin.register(TotpDevice)
-class TotpDeviceAdmin(admin.ModelAdmin[TotpDevice]):
+class TotpDeviceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Authenticators of all people, without their seeds."""
 
     list_display = ("user_email", "name", "confirmed", "created_at", "last_used_at", "throttling_failure_count")
@@ -116,7 +116,7 @@ class TotpDeviceAdmin(admin.ModelAdmin[TotpDevice]):
 
 
 @admin.register(UserSession)
-class UserSessionAdmin(admin.ModelAdmin[UserSession]):
+class UserSessionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Where people are signed in; the keys are hashes, and even those stay out of sight."""
 
     list_display = ("user_email", "remote_addr", "user_agent", "created_at", "last_activity_at", "verified_at")
@@ -134,7 +134,7 @@ class UserSessionAdmin(admin.ModelAdmin[UserSession]):
 
 
 @admin.register(Invitation)
-class InvitationAdmin(admin.ModelAdmin[Invitation]):
+class InvitationAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Invitations that are on their way or were accepted; their addresses cannot be read back."""
 
     list_display = ("email", "clinic", "role", "created_at", "expires_at", "accepted_at")
@@ -145,7 +145,7 @@ class InvitationAdmin(admin.ModelAdmin[Invitation]):
 
 
 @admin.register(ApiToken)
-class ApiTokenAdmin(admin.ModelAdmin[ApiToken]):
+class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Which clinics use API tokens; the tokens themselves are not kept."""
 
     list_display = ("public_id", "clinic", "scopes", "created_at", "expires_at", "revoked_at")

@@ -317,6 +317,18 @@ class SignInFailure(models.Model):
         return f"failure {self.pk}"
 
 
+# In this order: each browser also names those that it descends from.
+_BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Android", "Android"),
+    ("Windows", "Windows"),
+    ("Mac OS X", "macOS"),
+    ("Linux", "Linux"),
+)
+
+
 class UserSession(AbstractBaseSession):
     """A signed-in browser; the key is stored hashed, the row is deleted to end it."""
 
@@ -331,6 +343,14 @@ class UserSession(AbstractBaseSession):
 
     def __str__(self) -> str:
         return self.public_id
+
+    @property
+    def browser_name(self) -> str:
+        """The browser and system in words, as far as the user agent tells."""
+        agent = self.user_agent
+        browser = next((name for mark, name in _BROWSERS if mark in agent), agent[:40] or "?")
+        system = next((name for mark, name in _SYSTEMS if mark in agent), "")
+        return f"{browser}, {system}" if system else browser
 
     @staticmethod
     def digest_of(key: str) -> str:

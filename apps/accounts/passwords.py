@@ -7,6 +7,7 @@ rotation, so a clinic can switch to passphrases, and paste and long passwords ar
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -139,6 +140,14 @@ def policy_for(name: str, email: str, clinics: Iterable[Clinic], *, more: Iterab
 def policy_of(user: User) -> PasswordPolicy:
     """Return the policy that holds for an existing person."""
     return policy_for(user.name, user.email, Clinic.objects.filter(memberships__user=user))
+
+
+def random_password() -> str:
+    """Return a random password that meets the policy: chance writes a word now and then, so it is tried."""
+    while True:
+        password = f"{secrets.token_urlsafe(12)}-Aa1"
+        if not PasswordPolicy().problems(password):
+            return password
 
 
 @sensitive_variables("password")

@@ -11,7 +11,7 @@ from apps.accounts.gate import bearer_secret, has_stepped_up, unrecorded
 from apps.accounts.invitations import accept_invitation, invite, invite_by_mail, invite_platform_admin, used_seats
 from apps.accounts.members import add_grant, change_role, grant_page, remove_grant, remove_member
 from apps.accounts.models import User
-from apps.accounts.passwords import choose_password, policy_for, save_password
+from apps.accounts.passwords import choose_password, policy_for, random_password, save_password
 from apps.accounts.routing import ClinicRequest, page, rule_of
 from apps.accounts.signin import end_sessions, locked_out, sign_in, sign_out
 from apps.accounts.tokens import create_api_token, find_token, revoke_api_token
@@ -37,6 +37,7 @@ __all__ = [
     "is_verified",
     "locked_out",
     "page",
+    "random_password",
     "remove_grant",
     "remove_member",
     "revoke_api_token",

@@ -1,0 +1,1 @@
+"""Letters to people: plain text, no PHI, sent by a worker."""
