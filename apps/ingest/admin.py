@@ -12,7 +12,7 @@ from apps.ingest.models import Upload
 
 
 @admin.register(Upload)
-class FailedUploadAdmin(admin.ModelAdmin[Upload]):
+class FailedUploadAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rejected and conflicting uploads of all clinics, by clinic, reason and size."""
 
     list_display = ("created_at", "clinic", "source", "state", "code", "size_bytes")

@@ -6,6 +6,7 @@ more than it declared, and what all declared together was within the limits (CON
 
 from __future__ import annotations
 
+import errno
 import stat
 import struct
 import zipfile
@@ -80,6 +81,13 @@ class _Bounded:
         if len(data) > self.limit:
             raise ArchiveError("archive-too-many-members", _("This ZIP file has more entries than are taken at once."))
         return data
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except ValueError as error:
+            # zipfile looks for records before the beginning of a tiny archive, and expects what a disk file says.
+            raise OSError(errno.EINVAL, "before the beginning") from error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
