@@ -56,7 +56,7 @@ def _blend(first: Volume, second: Volume, softness: float) -> Volume:
 
 def _smooth_step(value: Any, width: float = 1.0) -> Volume:
     """Rise from 0 to 1 over ``width`` millimetres around zero: the blur of a scanner at a border."""
-    return np.clip(np.asarray(value, dtype=np.float32) / np.float32(width) + 0.5, 0.0, 1.0)
+    return np.asarray(np.clip(np.asarray(value, dtype=np.float32) / np.float32(width) + 0.5, 0.0, 1.0))
 
 
 class _Head:
@@ -103,7 +103,7 @@ class _Head:
     def _ellipsoid(self, centre: Point, radii: Point) -> Volume:
         """Return an approximate depth in mm below the surface, negative outside."""
         dx, dy, dz = (self.x - centre[0]) / radii[0], (self.y - centre[1]) / radii[1], (self.z - centre[2]) / radii[2]
-        return ((1.0 - np.sqrt(dx * dx + dy * dy + dz * dz)) * min(radii)).astype(np.float32)
+        return np.asarray((1.0 - np.sqrt(dx * dx + dy * dy + dz * dz)) * min(radii), dtype=np.float32)
 
     def _tube(self, start: Point, end: Point, radius: float, end_radius: float | None = None) -> Volume:
         """Return the depth in mm below the surface of a round-ended tube, negative outside."""
@@ -112,12 +112,12 @@ class _Head:
         along = np.clip((px * ax + py * ay + pz * az) / (ax * ax + ay * ay + az * az), 0.0, 1.0)
         distance = np.sqrt((px - along * ax) ** 2 + (py - along * ay) ** 2 + (pz - along * az) ** 2)
         reach = radius if end_radius is None else radius + along * (end_radius - radius)
-        return (reach - distance).astype(np.float32)
+        return np.asarray(reach - distance, dtype=np.float32)
 
     def _both(self, make: Any, *points: Point, **sizes: Any) -> Volume:
         """Return the union of a shape and its mirror image on the other side."""
         mirrored = [(-x, y, z) for x, y, z in points]
-        return np.maximum(make(*points, **sizes), make(*mirrored, **sizes))
+        return np.asarray(np.maximum(make(*points, **sizes), make(*mirrored, **sizes)))
 
     def _depth(self) -> Volume:
         """Return the depth below the skin in mm, negative in the air around."""
@@ -135,7 +135,7 @@ class _Head:
         )
         level = (1.0 - radius) * np.minimum(half_length, half_width)
         if len(self.z) < 2:
-            return level.astype(np.float32)
+            return np.asarray(level, dtype=np.float32)
         gz, gy, gx = np.gradient(level, self.spacing, FIELD_OF_VIEW / _GRID, FIELD_OF_VIEW / _GRID)
         slope = np.sqrt(gx * gx + gy * gy + np.clip(gz, -2.5, 2.5) ** 2)
         depth = level / np.maximum(slope, 0.55)
@@ -149,8 +149,8 @@ class _Head:
 
     def _shell(self, depth: Volume) -> None:
         """Put skin, fat, muscle and the vault of the skull."""
-        self._put(_smooth_step(depth), _SKIN)
-        self._put(_smooth_step(depth - 2.0) * (0.85 + 0.1 * self.fine), _FAT)
+        self._put(_smooth_step(depth, 1.9), _SKIN)
+        self._put(_smooth_step(depth - 2.4, 1.6) * (0.85 + 0.1 * self.fine), _FAT)
         self._put(_smooth_step(self.ears + 1.0), 55.0)
         temples = self._both(self._ellipsoid, (72, -22, -22), radii=(16, 30, 34))
         self._put(_smooth_step(temples, 2.0) * _smooth_step(depth - 3.0), _MUSCLE)
@@ -184,7 +184,7 @@ class _Head:
         to_middle = 1 / (1 + np.exp(-(self.y + 38 + 0.10 * np.abs(self.x)) / 2.2))
         to_back = 1 / (1 + np.exp(-(self.y - 8 - 0.30 * np.abs(self.x)) / 3.0))
         height = front * (1 - to_middle) + middle * to_middle * (1 - to_back) + back * to_back
-        return (self.z - height).astype(np.float32)
+        return np.asarray(self.z - height, dtype=np.float32)
 
     def _face(self, depth: Volume) -> None:
         """Put orbits, nose and sinuses below the front of the skull's floor."""
@@ -259,9 +259,8 @@ class _Head:
         self._bleed(tissue)
 
     def _distance(self, centre: Point) -> Volume:
-        return np.sqrt((self.x - centre[0]) ** 2 + (self.y - centre[1]) ** 2 + (self.z - centre[2]) ** 2).astype(
-            np.float32
-        )
+        squares = ((self.x - centre[0]) ** 2, (self.y - centre[1]) ** 2, (self.z - centre[2]) ** 2)
+        return np.asarray(np.sqrt(sum(squares)), dtype=np.float32)
 
     def _posterior_fossa(self) -> Volume:
         """Return how much of a point lies below the tentorium, 0 to 1."""
@@ -328,7 +327,7 @@ class _Head:
         """Return where the two halves are apart, 0 to 1: above and around the corpus callosum."""
         above = _smooth_step(self.z - 24 - 14 * np.exp(-((self.y / 45.0) ** 2)), 4.0)
         around = _smooth_step(np.abs(self.y - 2) - 44, 4.0) * _smooth_step(self.z + 2 + 0.3 * self.y, 4.0)
-        return np.maximum(above, around)
+        return np.asarray(np.maximum(above, around))
 
     def _midline(self, within: Volume) -> None:
         bend = self.x + 0.35 * self.broad

@@ -53,7 +53,7 @@ def _opening(phase: float) -> float:
 
 
 def _soft(value: Any, width: float) -> Field:
-    return np.clip(np.asarray(value, dtype=np.float32) / np.float32(width) + 0.5, 0.0, 1.0)
+    return np.asarray(np.clip(np.asarray(value, dtype=np.float32) / np.float32(width) + 0.5, 0.0, 1.0))
 
 
 class _Heart:
@@ -80,7 +80,7 @@ class _Heart:
         """Return a slowly varying brightness of tissue, around 1."""
         coarse = self.random.standard_normal((side // 24, side // 24)).astype(np.float32)
         image = Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
-        return np.exp(0.45 * np.asarray(image, dtype=np.float32))
+        return np.asarray(np.exp(0.45 * np.asarray(image, dtype=np.float32)))
 
     def _beam(self) -> npt.NDArray[np.complex64]:
         """Return the point spread in (beam, sample) as a transfer function."""
