@@ -100,6 +100,7 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
+    "django.forms",
     "django.contrib.staticfiles",
     "django_otp",
     "axes",
@@ -159,6 +160,8 @@ if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
     }
     # Reusing a connection saves opening the file and its pragmas on every request.
     DATABASE["CONN_MAX_AGE"] = None
+    # Tests run on a file too: SQLite in memory locks whole tables and fails where a file waits.
+    DATABASE["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 else:
     DATABASE["CONN_MAX_AGE"] = env.int("PORTAL_DATABASE_CONN_MAX_AGE", default=60)
     DATABASE["CONN_HEALTH_CHECKS"] = True
@@ -271,7 +274,6 @@ AUDITLOG_INCLUDE_TRACKING_MODELS = [
         "include_fields": ["email", "is_active", "is_staff", "locale"],
         "mask_fields": ["email"],
     },
-    {"model": "accounts.Membership", "include_fields": ["user", "role", "is_limited"]},
 ]
 
 # --- mail -------------------------------------------------------------------------------------------------------------

@@ -43,8 +43,8 @@ def samples() -> Path:
     return SAMPLES
 
 
-@pytest.fixture(autouse=True)
-def _flush_without_triggers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _flush_without_triggers() -> Iterator[None]:
     """A transactional test empties every table afterwards, which the trail's triggers rightly refuse."""
     plain = TransactionTestCase._fixture_teardown
 
@@ -52,7 +52,10 @@ def _flush_without_triggers(monkeypatch: pytest.MonkeyPatch) -> None:
         with triggers.removed(connection):
             plain(case)
 
-    monkeypatch.setattr(TransactionTestCase, "_fixture_teardown", teardown)
+    # For the whole session: a test's own fixtures may be torn down before its database is emptied.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)
+        yield
 
 
 def make_clinic(slug: str, name: str) -> Clinic:

@@ -21,40 +21,62 @@ VERBS: Final[dict[str, str | Promise]] = {
     "clinic.created": gettext_lazy("Clinic made"),
     "clinic.deleted": gettext_lazy("Clinic removed"),
     "document.viewed": gettext_lazy("Document opened"),
+    "factor.enrolled": gettext_lazy("Authenticator enrolled"),
+    "factor.failed": gettext_lazy("Second factor refused"),
+    "factor.removed": gettext_lazy("Authenticator removed"),
     "grant.created": gettext_lazy("Access to a study or patient granted"),
-    "grant.deleted": gettext_lazy("Access to a study or patient withdrawn"),
+    "grant.removed": gettext_lazy("Access to a study or patient withdrawn"),
+    "instance.downloaded": gettext_lazy("Image downloaded"),
     "instance.stored": gettext_lazy("Images stored"),
     "instance.viewed": gettext_lazy("Image viewed"),
     "invitation.accepted": gettext_lazy("Invitation accepted"),
+    "invitation.created": gettext_lazy("Person invited"),
+    "invitation.withdrawn": gettext_lazy("Invitation withdrawn"),
     "link.created": gettext_lazy("Link made"),
     "link.frozen": gettext_lazy("Link frozen after wrong PINs"),
+    "link.listed": gettext_lazy("Links listed"),
     "link.opened": gettext_lazy("Link opened"),
+    "link.prepared": gettext_lazy("Form for a new link opened"),
     "link.refused": gettext_lazy("Link refused"),
     "link.revoked": gettext_lazy("Link revoked"),
     "link.viewed": gettext_lazy("Link looked at"),
-    "member.invited": gettext_lazy("Person invited"),
     "membership.changed": gettext_lazy("Role changed"),
-    "membership.created": gettext_lazy("Person joined"),
-    "membership.deleted": gettext_lazy("Person removed"),
-    "patient.viewed": gettext_lazy("Patient opened"),
+    "membership.removed": gettext_lazy("Person removed"),
+    "password.changed": gettext_lazy("Password changed"),
+    "password.reset": gettext_lazy("Password reset"),
+    "password.reset_requested": gettext_lazy("Password reset asked for"),
+    "patient.viewed": gettext_lazy("Patient viewed"),
     "plan.changed": gettext_lazy("Plan changed"),
     "plan.created": gettext_lazy("Plan made"),
     "plan.deleted": gettext_lazy("Plan removed"),
+    "recovery_code.used": gettext_lazy("Recovery code used"),
+    "recovery_codes.created": gettext_lazy("Recovery codes made"),
+    "series.downloaded": gettext_lazy("Series downloaded"),
     "series.viewed": gettext_lazy("Series viewed"),
     "session.ended": gettext_lazy("Session ended"),
     "session.expired": gettext_lazy("Session expired"),
     "study.downloaded": gettext_lazy("Study downloaded"),
     "study.listed": gettext_lazy("Studies listed"),
+    "study.opened": gettext_lazy("Study opened in the viewer"),
     "study.searched": gettext_lazy("Studies searched"),
-    "study.viewed": gettext_lazy("Study opened"),
+    "study.viewed": gettext_lazy("Study viewed"),
     "subscription.created": gettext_lazy("Subscription begun"),
     "token.created": gettext_lazy("API token made"),
     "token.revoked": gettext_lazy("API token revoked"),
+    "upload.ignored": gettext_lazy("Files ignored"),
+    "upload.listed": gettext_lazy("Uploads listed"),
+    "upload.opened": gettext_lazy("Archive unpacked"),
     "upload.received": gettext_lazy("Files received"),
+    "upload.recognised": gettext_lazy("Files were there already"),
+    "upload.rejected": gettext_lazy("Files rejected"),
+    "upload.requested": gettext_lazy("Upload begun"),
     "upload.viewed": gettext_lazy("Upload looked at"),
+    "upload.withheld": gettext_lazy("Files withheld, they contradict what is stored"),
     "user.changed": gettext_lazy("Account changed"),
+    "user.confirmed": gettext_lazy("Second factor shown again"),
     "user.created": gettext_lazy("Account made"),
     "user.locked_out": gettext_lazy("Locked out after wrong passwords"),
+    "user.password_accepted": gettext_lazy("Password accepted"),
     "user.sign_in_failed": gettext_lazy("Sign-in failed"),
     "user.signed_in": gettext_lazy("Signed in"),
     "user.signed_out": gettext_lazy("Signed out"),
@@ -104,11 +126,15 @@ def _starting(*prefixes: str) -> Q:
     return condition
 
 
-_VIEWED = Q(verb__in=("study.viewed", "series.viewed", "instance.viewed", "patient.viewed", "document.viewed"))
+_VIEWED = Q(
+    verb__in=("study.viewed", "study.opened", "series.viewed", "instance.viewed", "patient.viewed", "document.viewed")
+)
 _DOWNLOADED = Q(verb__endswith=".downloaded")
 _LOOKED_FOR = Q(verb__endswith=".searched") | Q(verb__endswith=".listed")
 _LINKS = _starting("link", "share")
-_SIGN_IN = _starting("user", "session", "factor", "password") & ~Q(verb__in=("user.created", "user.changed"))
+_SIGN_IN = _starting("user", "session", "factor", "password", "recovery_code", "recovery_codes") & ~Q(
+    verb__in=("user.created", "user.changed")
+)
 _UPLOADS = _starting("upload", "batch") | Q(verb__endswith=".stored")
 _REFUSED = ~Q(outcome="success")
 

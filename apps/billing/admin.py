@@ -16,7 +16,7 @@ from apps.billing.services import change_plan
 
 
 @admin.register(Plan)
-class PlanAdmin(admin.ModelAdmin[Plan]):
+class PlanAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """The price lists. A new price is a new row with a later date, so that what was sold stays what it was."""
 
     list_display = ("name", "locale", "price", "storage", "seats", "links", "is_default", "valid_from_date")
@@ -54,7 +54,7 @@ class PlanAdmin(admin.ModelAdmin[Plan]):
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(admin.ModelAdmin[Subscription]):
+class SubscriptionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Which clinic has which plan from when. Adding one changes the plan; nothing is edited or deleted."""
 
     form = PlanChangeForm

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from apps.billing.models import Plan, Subscription
 
 
-class PlanChangeForm(forms.ModelForm[Subscription]):
+class PlanChangeForm(forms.ModelForm):  # type: ignore[type-arg]
     """Offers plans that are valid today; empty start means now."""
 
     class Meta:

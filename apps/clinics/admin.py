@@ -12,7 +12,7 @@ from apps.clinics.models import Clinic
 
 
 @admin.register(Clinic)
-class ClinicAdmin(admin.ModelAdmin[Clinic]):
+class ClinicAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Clinics are made by `manage.py create_clinic` (keys, plan and invitation come with it) and never deleted here."""
 
     list_display = ("slug", "name", "locale", "is_open", "created_at")

@@ -8,7 +8,7 @@ from apps.jobs.models import Job, Periodic, WorkerPulse
 
 
 @admin.register(Job)
-class JobAdmin(admin.ModelAdmin[Job]):
+class JobAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Jobs, without their payloads."""
 
     list_display = ("kind", "clinic", "state", "attempts", "error", "run_after", "created_at", "finished_at")
@@ -32,7 +32,7 @@ class JobAdmin(admin.ModelAdmin[Job]):
 
 
 @admin.register(Periodic)
-class PeriodicAdmin(admin.ModelAdmin[Periodic]):
+class PeriodicAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """When each periodic task last began."""
 
     list_display = ("name", "started_at")
@@ -40,7 +40,7 @@ class PeriodicAdmin(admin.ModelAdmin[Periodic]):
 
 
 @admin.register(WorkerPulse)
-class WorkerPulseAdmin(admin.ModelAdmin[WorkerPulse]):
+class WorkerPulseAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Which workers showed themselves, and when."""
 
     list_display = ("name", "seen_at")

@@ -8,7 +8,7 @@ from apps.links.models import Link
 
 
 @admin.register(Link)
-class LinkAdmin(admin.ModelAdmin[Link]):
+class LinkAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Links of all clinics, to be looked at."""
 
     list_display = ("public_id", "clinic", "created_at", "expires_at", "view_count", "revoked_at", "frozen_at")

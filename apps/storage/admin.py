@@ -13,7 +13,7 @@ from apps.storage.models import Usage
 
 
 @admin.register(Usage)
-class UsageAdmin(admin.ModelAdmin[Usage]):
+class UsageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Bytes and blobs by clinic; the blobs themselves have no page."""
 
     list_display = ("clinic", "size", "blob_count")
