@@ -1,7 +1,7 @@
 """Series metadata: one prepared blob a series, handed on as it is wherever possible.
 
-The blob is gzip'd DICOM JSON of all instances. Its bulk data URIs are relative to the series' own resource
-(RFC 3986 5), since the same blob is read under a clinic and under share links; they are made whole on the way out.
+The blob is gzip'd DICOM JSON of all instances. Its bulk data URIs are relative to the root of the service, since the
+same blob is read under a clinic and under share links; they are made whole on the way out.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from apps.dicomweb.results import DicomJson, tags
 from apps.studies.models import Instance, Series
 from apps.studies.services import series_metadata
 
-_KEY = b'"BulkDataURI":"'
+# Within JSON text this is never part of a value, where the quotes would be escaped.
+_KEY = b'"BulkDataURI":"studies/'
 _SOP_INSTANCE_UID = "00080018"
 
 # Attributes of the General Series and Equipment modules (PS3.3 C.7.3.1, C.7.5.1) that are the same in every instance.
@@ -26,11 +27,6 @@ _SERIES_TAGS = tags(
     " 00185100 00200052 00200060 00201040 00400244 00400245 00400250 00400251 00400253 00400254 00400260 00400275"
     " 00080005 00080201 00102210"
 )
-
-
-def series_url(root: str, series: Series) -> str:
-    """Return the URL of a series under a DICOMweb root; its study has to be loaded with it."""
-    return f"{root}/studies/{series.study.study_instance_uid}/series/{series.series_instance_uid}"
 
 
 def series_json(series: Series, root: str) -> tuple[bytes, bool]:
@@ -42,7 +38,7 @@ def series_json(series: Series, root: str) -> tuple[bytes, bool]:
     plain = gzip.decompress(packed)
     if _KEY not in plain:
         return packed, True
-    return _absolute(plain, series_url(root, series)), False
+    return _absolute(plain, root), False
 
 
 def plain_json(series: Series, root: str) -> bytes:
@@ -86,8 +82,8 @@ def uid_of(dataset: DicomJson) -> str:
     return str(values[0])
 
 
-def _absolute(plain: bytes, url: str) -> bytes:
-    return plain.replace(_KEY, _KEY + url.encode() + b"/")
+def _absolute(plain: bytes, root: str) -> bytes:
+    return plain.replace(_KEY, f'"BulkDataURI":"{root}/studies/'.encode())
 
 
 def is_needed(search: Search) -> bool:

@@ -22,7 +22,11 @@ from apps.dicom.errors import DicomError
 from apps.dicomweb.errors import DicomwebError
 from apps.dicomweb.multipart import closing, make_boundary, multipart_content_type, part_head, write_multipart
 from apps.dicomweb.negotiation import APPLICATION_DICOM_JSON, MediaRange, acceptable
+from apps.ingest.errors import IngestError
+from apps.keys.errors import KeyUnavailableError, SealBrokenError
 from apps.sharing.services import keep_private, link_principal
+from apps.storage.errors import StorageError
+from apps.studies.errors import NoThumbnailError
 
 log = logging.getLogger(__name__)
 Arguments = ParamSpec("Arguments")
@@ -102,24 +106,31 @@ def _guarded(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     except DicomwebError as error:
         return error_response(error.status, error.code, error.message)
     except DicomError as error:
-        return error_response(_status_of(error), error.code.value, error.message)
-    except Http404:
+        return error_response(
+            _STATUS_OF_CODE.get(error.code.value, HTTPStatus.NOT_ACCEPTABLE), error.code, error.message
+        )
+    except IngestError as error:
+        return error_response(error.status, error.code, str(error.message))
+    except (StorageError, KeyUnavailableError, SealBrokenError) as error:
+        log.error("stored bytes cannot be had: %s", error.code)
+        return error_response(_STATUS_OF_CODE.get(error.code, HTTPStatus.SERVICE_UNAVAILABLE), error.code, str(error))
+    except (Http404, NoThumbnailError):
         return error_response(HTTPStatus.NOT_FOUND, "not-found", "There is nothing here.")
-    except PermissionDenied:
+    except (PermissionDenied, PermissionError):
         return error_response(HTTPStatus.FORBIDDEN, "forbidden", "This is not allowed here.")
 
 
-# What an instance cannot give, as opposed to what is not there; everything else of the dicom room is a broken file.
+# What differs from the rule: an instance that cannot give what is asked is 406, storage that cannot is 503.
 _STATUS_OF_CODE: dict[str, HTTPStatus] = {
     "no-such-frame": HTTPStatus.NOT_FOUND,
     "no-such-element": HTTPStatus.NOT_FOUND,
     "no-pixels": HTTPStatus.NOT_FOUND,
     "bad-argument": HTTPStatus.BAD_REQUEST,
+    "blob-destroyed": HTTPStatus.GONE,
+    "blob-missing": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "corrupt-blob": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "seal-broken": HTTPStatus.INTERNAL_SERVER_ERROR,
 }
-
-
-def _status_of(error: DicomError) -> HTTPStatus:
-    return _STATUS_OF_CODE.get(error.code.value, HTTPStatus.NOT_ACCEPTABLE)
 
 
 def error_response(status: int, code: str, message: str) -> HttpResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -82,7 +82,7 @@ def _media_type(request: HttpRequest) -> str:
 
 
 def _record(request: HttpRequest, search: Search, within: Study | Series | None, result_count: int) -> None:
-    details: Mapping[str, Any] = {
+    details: dict[str, Any] = {
         "source": "dicomweb",
         "level": search.level.value,
         "fields": [keyword.lower() for keyword in search.matched_keywords],
