@@ -3,3 +3,7 @@ from django.apps import AppConfig
 
 class StudiesConfig(AppConfig):
     name = "apps.studies"
+
+    def ready(self) -> None:
+        """Register the handlers of this room's jobs."""
+        from apps.studies import tasks  # noqa: F401 - registers on import

@@ -16,17 +16,17 @@ class Wildcard(Lookup[Any]):
     lookup_name = "wildcard"
     prepare_rhs = False
 
-    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[str | int]]:
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[str | int, ...]]:
         """Compile to LIKE; used by PostgreSQL, where `_`, `%` and the backslash are escaped."""
         lhs, parameters = self.process_lhs(compiler, connection)
-        return f"{lhs} LIKE %s", [*parameters, like_pattern(str(self.rhs))]
+        return f"{lhs} LIKE %s", (*parameters, like_pattern(str(self.rhs)))
 
     def as_sqlite(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
-    ) -> tuple[str, list[str | int]]:
+    ) -> tuple[str, tuple[str | int, ...]]:
         """Compile to GLOB, which minds the case and whose wild cards are the same but for `[`."""
         lhs, parameters = self.process_lhs(compiler, connection)
-        return f"{lhs} GLOB %s", [*parameters, str(self.rhs).replace("[", "[[]")]
+        return f"{lhs} GLOB %s", (*parameters, str(self.rhs).replace("[", "[[]"))
 
 
 @CharField.register_lookup
@@ -36,17 +36,17 @@ class AnyCaseWildcard(Lookup[Any]):
     lookup_name = "any_case_wildcard"
     prepare_rhs = False
 
-    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[str | int]]:
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, tuple[str | int, ...]]:
         """Compile to ILIKE (PostgreSQL)."""
         lhs, parameters = self.process_lhs(compiler, connection)
-        return f"{lhs} ILIKE %s", [*parameters, like_pattern(str(self.rhs))]
+        return f"{lhs} ILIKE %s", (*parameters, like_pattern(str(self.rhs)))
 
     def as_sqlite(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
-    ) -> tuple[str, list[str | int]]:
+    ) -> tuple[str, tuple[str | int, ...]]:
         """Compile to LIKE, which does not mind the case of ASCII letters on SQLite."""
         lhs, parameters = self.process_lhs(compiler, connection)
-        return f"{lhs} LIKE %s ESCAPE '\\'", [*parameters, like_pattern(str(self.rhs))]
+        return f"{lhs} LIKE %s ESCAPE '\\'", (*parameters, like_pattern(str(self.rhs)))
 
 
 def like_pattern(pattern: str) -> str:

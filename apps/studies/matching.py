@@ -177,11 +177,8 @@ def any_case_text(path: str, patterns: Sequence[str]) -> Q:
 
 def one_value(path: str, patterns: Sequence[str]) -> Q:
     """Match an attribute of several values, kept in one column divided by backslashes: one of them has to match."""
-    conditions = []
-    for pattern in patterns:
-        for around in ("{}", "{}\\*", "*\\{}", "*\\{}\\*"):
-            conditions.append(Q(**{f"{path}__wildcard": around.format(pattern)}))
-    return _any(conditions)
+    arounds = ("{}", "{}\\*", "*\\{}", "*\\{}\\*")
+    return _any(Q(**{f"{path}__wildcard": around.format(pattern)}) for pattern in patterns for around in arounds)
 
 
 def one_of(path: str, values: Sequence[str]) -> Q:

@@ -1,0 +1,320 @@
+"""Putting stored instances into the index: many at once, the same one any number of times, by several workers.
+
+Whoever comes second finds the row of who came first: every level is inserted with its unique key deciding, in one order
+(patients, studies, series, instances; each by UID), so that two workers never wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from apps.clinics.models import Clinic
+from apps.dicom.parse import Header
+from apps.jobs.services import enqueue
+from apps.patients.models import Patient
+from apps.patients.naming import search_terms
+from apps.patients.services import get_or_create_from
+from apps.storage.models import Blob
+from apps.studies.models import Instance, Series, Study, StudyTerm
+
+PREPARE = "studies.prepare_series"
+# Preparing waits this long for the rest of a series in arrival; whoever opens it earlier has it made at once.
+PREPARE_DELAY = datetime.timedelta(seconds=3)
+BATCH = 500
+
+
+@dataclass
+class _Growth:
+    """By how much a series grows."""
+
+    instances: int = 0
+    frames: int = 0
+    size_bytes: int = 0
+    has_pixels: bool = False
+
+
+def index_instances(clinic: Clinic, stored: Sequence[tuple[Header, Blob]]) -> list[Instance]:
+    """Index validated instances, and return one row for each, in order.
+
+    A SOP Instance UID that the clinic has already keeps its row and its blob: then the returned row's `blob_id` is
+    another than the given one, and the caller says duplicate or conflict. Counts, sizes and ModalitiesInStudy are kept,
+    and the preparation of thumbnails and metadata is queued, all in the caller's transaction or one of its own.
+    """
+    if not stored:
+        return []
+    with transaction.atomic():
+        first_of: dict[str, tuple[Header, Blob]] = {}
+        for header, blob in stored:
+            first_of.setdefault(header.sop_instance_uid, (header, blob))
+        known = _instances(clinic, first_of)
+        new = [pair for uid, pair in sorted(first_of.items()) if uid not in known]
+        if new:
+            studies = _studies(clinic, [header for header, _ in new])
+            series = _series(clinic, studies, [header for header, _ in new])
+            known |= _add(clinic, series, new)
+        return [known[header.sop_instance_uid] for header, _ in stored]
+
+
+def _instances(clinic: Clinic, uids: Iterable[str]) -> dict[str, Instance]:
+    rows = Instance.objects.filter(clinic=clinic, sop_instance_uid__in=list(uids)).select_related("series__study")
+    return {row.sop_instance_uid: row for row in rows}
+
+
+def _studies(clinic: Clinic, headers: Sequence[Header]) -> dict[str, Study]:
+    first_of: dict[str, Header] = {}
+    for header in headers:
+        first_of.setdefault(header.study_instance_uid, header)
+    uids = sorted(first_of)
+    found = _found_studies(clinic, uids)
+    missing = [uid for uid in uids if uid not in found]
+    if missing:
+        patients = _patients(clinic, [first_of[uid] for uid in missing])
+        Study.objects.bulk_create(
+            [_study_of(clinic, patients[uid], first_of[uid]) for uid in missing],
+            ignore_conflicts=True,
+            batch_size=BATCH,
+        )
+        found |= _found_studies(clinic, missing)
+        write_search_columns([found[uid] for uid in missing])
+    _complete_patients(clinic, found, first_of)
+    return found
+
+
+def _found_studies(clinic: Clinic, uids: Sequence[str]) -> dict[str, Study]:
+    rows = Study.objects.filter(clinic=clinic, study_instance_uid__in=uids).select_related("patient")
+    return {row.study_instance_uid: row for row in rows}
+
+
+def _patients(clinic: Clinic, headers: Sequence[Header]) -> dict[str, Patient]:
+    """Return the patient of each header by its Study Instance UID, asking once for each person."""
+    by_person: dict[tuple[object, ...], Patient] = {}
+    patients = {}
+    for header in headers:
+        is_anybody = not header.dicom_patient_id
+        person = (
+            header.dicom_patient_id,
+            header.issuer_of_patient_id,
+            header.patient_name,
+            header.patient_birth_date,
+            header.patient_sex,
+            header.study_instance_uid if is_anybody else "",
+        )
+        if person not in by_person:
+            by_person[person] = get_or_create_from(clinic, header)
+        patients[header.study_instance_uid] = by_person[person]
+    return patients
+
+
+def _complete_patients(clinic: Clinic, studies: dict[str, Study], first_of: dict[str, Header]) -> None:
+    """Fill in what a patient's first header did not say, and let every study of that patient be found by it."""
+    for uid, study in studies.items():
+        patient, header = study.patient, first_of[uid]
+        lacks = (
+            (not patient.patient_name and header.patient_name)
+            or (patient.patient_birth_date is None and header.patient_birth_date)
+            or (not patient.patient_sex and header.patient_sex)
+        )
+        if lacks and get_or_create_from(clinic, header).pk == patient.pk:
+            write_search_columns(list(Study.objects.filter(clinic=clinic, patient=patient).select_related("patient")))
+
+
+def write_search_columns(studies: Sequence[Study]) -> None:
+    """Write what a study is found by: the patient's columns it copies, and its terms."""
+    terms = []
+    for study in studies:
+        patient = study.patient
+        study.patient_name_folded = patient.patient_name_folded
+        study.dicom_patient_id = patient.dicom_patient_id
+        words = search_terms(patient.patient_name, patient.dicom_patient_id, study.accession_number)
+        terms += [StudyTerm(clinic_id=study.clinic_id, study=study, term=word) for word in sorted(words)]
+    Study.objects.bulk_update(studies, ["patient_name_folded", "dicom_patient_id"], batch_size=BATCH)
+    StudyTerm.objects.bulk_create(terms, ignore_conflicts=True, batch_size=BATCH)
+
+
+def _study_of(clinic: Clinic, patient: Patient, header: Header) -> Study:
+    return Study(
+        clinic=clinic,
+        patient=patient,
+        study_instance_uid=header.study_instance_uid,
+        study_date=header.study_date,
+        study_time=header.study_time,
+        study_id=_clean(header.study_id, 16),
+        accession_number=_clean(header.accession_number, 16),
+        study_description=_clean(header.study_description, 64),
+        referring_physician_name=_clean(header.referring_physician_name, 324),
+        listed_at=_listed_at(header),
+        patient_name_folded=patient.patient_name_folded,
+        dicom_patient_id=patient.dicom_patient_id,
+    )
+
+
+def _listed_at(header: Header) -> datetime.datetime:
+    if header.study_date is None:
+        return timezone.now()
+    return datetime.datetime.combine(header.study_date, header.study_time or datetime.time.min, tzinfo=datetime.UTC)
+
+
+def _series(clinic: Clinic, studies: dict[str, Study], headers: Sequence[Header]) -> dict[tuple[str, str], Series]:
+    """Return the series of the headers by Study and Series Instance UID."""
+    first_of: dict[tuple[str, str], Header] = {}
+    for header in headers:
+        first_of.setdefault((header.study_instance_uid, header.series_instance_uid), header)
+    found = _found_series(clinic, studies, first_of)
+    missing = [key for key in sorted(first_of) if key not in found]
+    if missing:
+        Series.objects.bulk_create(
+            [_series_of(clinic, studies[key[0]], first_of[key]) for key in missing],
+            ignore_conflicts=True,
+            batch_size=BATCH,
+        )
+        found = _found_series(clinic, studies, first_of)
+    return found
+
+
+def _found_series(
+    clinic: Clinic, studies: dict[str, Study], keys: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], Series]:
+    wanted = set(keys)
+    rows = Series.objects.filter(
+        clinic=clinic,
+        study__in=list(studies.values()),
+        series_instance_uid__in={uid for _, uid in wanted},
+    )
+    by_pk = {study.pk: study for study in studies.values()}
+    found = {}
+    for row in rows:
+        row.study = by_pk[row.study_id]
+        key = (row.study.study_instance_uid, row.series_instance_uid)
+        if key in wanted:
+            found[key] = row
+    return found
+
+
+def _series_of(clinic: Clinic, study: Study, header: Header) -> Series:
+    return Series(
+        clinic=clinic,
+        study=study,
+        series_instance_uid=header.series_instance_uid,
+        modality=_clean(header.modality, 16),
+        series_number=_number(header.series_number),
+        series_description=_clean(header.series_description, 64),
+        body_part_examined=_clean(header.body_part_examined, 16),
+        series_date=header.series_date,
+        series_time=header.series_time,
+        sop_class_uid=header.sop_class_uid,
+    )
+
+
+def _add(
+    clinic: Clinic, series: dict[tuple[str, str], Series], new: Sequence[tuple[Header, Blob]]
+) -> dict[str, Instance]:
+    """Insert the instances, let the series and studies grow by those that were really new, and return all of them."""
+    Instance.objects.bulk_create(
+        [
+            _instance_of(clinic, series[header.study_instance_uid, header.series_instance_uid], header, blob)
+            for header, blob in new
+        ],
+        ignore_conflicts=True,
+        batch_size=BATCH,
+    )
+    rows = _instances(clinic, [header.sop_instance_uid for header, _ in new])
+    growth: defaultdict[int, _Growth] = defaultdict(_Growth)
+    for header, blob in new:
+        row = rows[header.sop_instance_uid]
+        if row.blob_id == blob.pk:
+            grown = growth[row.series_id]
+            grown.instances += 1
+            grown.frames += row.number_of_frames
+            grown.size_bytes += row.size_bytes
+            grown.has_pixels |= header.has_pixels
+    if growth:
+        _grow(clinic, {row.pk: row for row in series.values()}, growth)
+    return rows
+
+
+def _instance_of(clinic: Clinic, series: Series, header: Header, blob: Blob) -> Instance:
+    return Instance(
+        clinic=clinic,
+        series=series,
+        blob=blob,
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        transfer_syntax_uid=header.transfer_syntax_uid,
+        instance_number=_number(header.instance_number),
+        rows=header.rows,
+        columns=header.columns,
+        bits_allocated=header.bits_allocated,
+        number_of_frames=header.number_of_frames if header.has_pixels else 0,
+        pixel_index=header.pixels.to_bytes() if header.pixels is not None else None,
+        size_bytes=blob.size_bytes,
+    )
+
+
+def _grow(clinic: Clinic, series: dict[int, Series], growth: dict[int, _Growth]) -> None:
+    study_pks = sorted({series[pk].study_id for pk in growth})
+    # Locked in one order before anything is counted; `no_key` because others hold references to these rows.
+    list(Study.objects.select_for_update(no_key=True).filter(pk__in=study_pks).order_by("pk").values_list("pk"))
+    for pk in sorted(growth):
+        grown = growth[pk]
+        Series.objects.filter(pk=pk).update(
+            number_of_series_related_instances=F("number_of_series_related_instances") + grown.instances,
+            number_of_frames=F("number_of_frames") + grown.frames,
+            size_bytes=F("size_bytes") + grown.size_bytes,
+            **({"has_pixels": True} if grown.has_pixels else {}),
+        )
+    for pk in study_pks:
+        rows = [grown for series_pk, grown in growth.items() if series[series_pk].study_id == pk]
+        count_series(
+            pk, instances=sum(grown.instances for grown in rows), size_bytes=sum(grown.size_bytes for grown in rows)
+        )
+    queue_preparation(clinic, sorted(growth))
+
+
+def count_series(study_pk: int, *, instances: int, size_bytes: int) -> None:
+    """Let a locked study grow, and write how many series of which modalities it has (those with instances)."""
+    present = Series.objects.filter(study_id=study_pk, number_of_series_related_instances__gt=0)
+    modalities = list(present.values_list("modality", flat=True))
+    Study.objects.filter(pk=study_pk).update(
+        modalities_in_study=join_modalities(modalities),
+        number_of_study_related_series=len(modalities),
+        number_of_study_related_instances=F("number_of_study_related_instances") + instances,
+        size_bytes=F("size_bytes") + size_bytes,
+        updated_at=timezone.now(),
+    )
+
+
+def join_modalities(modalities: Iterable[str]) -> str:
+    """Return the distinct modalities, sorted and divided by backslashes, as many as the column holds."""
+    joined = ""
+    for modality in sorted({modality for modality in modalities if modality}):
+        longer = f"{joined}\\{modality}" if joined else modality
+        if len(longer) > 200:
+            break
+        joined = longer
+    return joined
+
+
+def queue_preparation(clinic: Clinic, series_pks: Sequence[int]) -> None:
+    """Queue one job for each series that has none waiting yet, a little later than now."""
+    idle = Series.objects.filter(pk__in=series_pks, is_preparation_queued=False)
+    pks = list(idle.order_by("pk").values_list("pk", flat=True))
+    for pk in pks:
+        enqueue(PREPARE, {"series": pk}, clinic=clinic, run_after=timezone.now() + PREPARE_DELAY)
+    Series.objects.filter(pk__in=pks).update(is_preparation_queued=True)
+
+
+def _clean(text: str, length: int) -> str:
+    """Return the text as a column can hold it: no NUL (PostgreSQL refuses it), no longer than the column."""
+    return text.replace("\0", "")[:length]
+
+
+def _number(value: int | None) -> int | None:
+    """Return the number if a column can hold it; an IS value may be larger (PS3.5 6.2)."""
+    return value if value is not None and -(1 << 31) <= value < 1 << 31 else None
