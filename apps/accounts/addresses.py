@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -34,23 +35,24 @@ def client_address(request: HttpRequest) -> str:
 
 def audit_context(request: HttpRequest) -> Context:
     """Return who acts in this request: the token, the signed-in person, or nobody known."""
-    where = {
-        "remote_addr": client_address(request),
-        "user_agent": request.headers.get("User-Agent", "")[:300],
-        "request_id": getattr(request, "request_id", ""),
-    }
+    where = Context(
+        actor_kind="anonymous",
+        remote_addr=client_address(request),
+        user_agent=request.headers.get("User-Agent", "")[:300],
+        request_id=getattr(request, "request_id", ""),
+    )
     token = getattr(request, "api_token", None)
     if token is not None:
-        return Context(actor_kind="token", actor_reference=token.public_id, session_hash=token.public_id, **where)
+        return replace(where, actor_kind="token", actor_reference=token.public_id, session_hash=token.public_id)
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated:
-        return Context(actor_kind="anonymous", **where)
+        return where
     row = getattr(request.session, "row", None)
-    return Context(
+    return replace(
+        where,
         actor_kind="user",
         actor_reference=user.public_id,
         user_id=user.pk,
         user_email=user.email,
         session_hash=row.session_key if row is not None else "",
-        **where,
     )

@@ -43,12 +43,12 @@ def authenticators(user: User) -> Any:
 
 def start_enrolment(user: User) -> TotpDevice:
     """Return the person's authenticator that waits for its first code; a new one if there is none."""
-    waiting = TotpDevice.objects.filter(user=user, confirmed=False).first()
-    if waiting is not None:
-        return waiting
-    return TotpDevice.objects.create(
-        user=user, confirmed=False, sealed_seed=TotpDevice.seal_seed(user, secrets.token_bytes(SEED_BYTES))
-    )
+    waiting: TotpDevice | None = TotpDevice.objects.filter(user=user, confirmed=False).first()
+    if waiting is None:
+        seed = TotpDevice.seal_seed(user, secrets.token_bytes(SEED_BYTES))
+        waiting = TotpDevice(user=user, confirmed=False, sealed_seed=seed)
+        waiting.save()
+    return waiting
 
 
 def manual_key(device: TotpDevice) -> str:

@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.addresses import audit_context
 from apps.accounts.factors import has_factor, is_verified
-from apps.accounts.models import Membership
+from apps.accounts.models import Membership, User
 from apps.accounts.roles import Capability, Rule, RuleKind
 from apps.accounts.sessions import STEP_UP
 from apps.accounts.tokens import find_token
@@ -112,7 +112,7 @@ def _check_token(request: HttpRequest, rule: Rule, clinic_slug: str) -> HttpResp
 
 def _check_membership(request: HttpRequest, rule: Rule, clinic_slug: str) -> None:
     memberships = Membership.objects.select_related("clinic")
-    membership = memberships.filter(user_id=request.user.pk, clinic__slug=clinic_slug).first()
+    membership = memberships.filter(user=_user(request), clinic__slug=clinic_slug).first()
     if membership is None:
         _refuse_foreign(request, clinic_slug)
     clinic = membership.clinic
@@ -172,8 +172,13 @@ def _ask_to_sign_in(request: HttpRequest, rule: Rule) -> HttpResponse:
 
 
 def _ask_for_factor(request: HttpRequest, rule: Rule) -> HttpResponse:
-    step = "verify" if has_factor(request.user) else "enrol"
+    step = "verify" if has_factor(_user(request)) else "enrol"
     return _redirect(request, rule, f"{reverse(step)}?{urlencode({'next': _way_back(request)})}")
+
+
+def _user(request: HttpRequest) -> User:
+    user: User = request.user  # type: ignore[assignment]
+    return user
 
 
 def _redirect(request: HttpRequest, rule: Rule, url: str) -> HttpResponse:

@@ -49,7 +49,7 @@ class User(AbstractBaseUser):
     password_changed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
-    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
+    objects: ClassVar[UserManager] = UserManager()
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -200,6 +200,8 @@ class TotpDevice(TimestampMixin, CountedFailures, Device):
     last_step = models.BigIntegerField(default=-1)
     drift_steps = models.SmallIntegerField(default=0)
 
+    objects: ClassVar[models.Manager[TotpDevice]] = models.Manager()
+
     class Meta(Device.Meta):
         verbose_name = _("authenticator")
 
@@ -245,6 +247,8 @@ class TotpDevice(TimestampMixin, CountedFailures, Device):
 
 class RecoveryKit(TimestampMixin, CountedFailures, Device):
     """A person's set of recovery codes: a device of its own, with failures of its own."""
+
+    objects: ClassVar[models.Manager[RecoveryKit]] = models.Manager()
 
     class Meta(Device.Meta):
         verbose_name = _("recovery codes")

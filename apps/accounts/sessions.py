@@ -59,7 +59,7 @@ class SessionStore(SessionBase):
     def create(self) -> None:
         """Make a new key and store an empty session under it."""
         while True:
-            self._session_key = self._get_new_session_key()
+            self._session_key = self._get_new_session_key()  # type: ignore[attr-defined]
             try:
                 self.save(must_create=True)
             except CreateError:
@@ -72,7 +72,7 @@ class SessionStore(SessionBase):
         if self.session_key is None:
             self.create()
             return
-        data = self._get_session(no_load=must_create)
+        data = self._get_session(no_load=must_create)  # type: ignore[attr-defined]
         digest = UserSession.digest_of(self.session_key)
         if must_create:
             row = UserSession(session_key=digest, session_data=self.encode(data), expire_date=timezone.now() + ABSOLUTE)
@@ -120,7 +120,7 @@ def counts_as_activity(request: HttpRequest, rule: Rule | None) -> bool:
     """Return whether a request shows that a person is there.
 
     A page opened or a form sent does. Polling marked `X-Background: 1` does not, nor do API requests: a viewer fetches
-    frames ahead by itself, so it reports a person's clicks and keys with POST account/activity/ instead.
+    frames ahead by itself, so it reports a person's clicks and keys with GET account/activity/ instead.
     """
     return request.headers.get("X-Background") != "1" and not (rule is not None and rule.api)
 

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import django_otp
 from axes.handlers.proxy import AxesProxyHandler
-from axes.helpers import get_credentials
 from django.contrib import auth
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -40,7 +39,7 @@ def sign_in(request: HttpRequest, email: str, password: str) -> User | None:
     username, address = email.strip().lower(), client_address(request)
     _refuse_too_many(request, username, address)
     throttle.count_attempt(username, address)
-    user = auth.authenticate(request, username=username, password=password)
+    user = auth.authenticate(request, email=username, password=password)
     if user is None:
         _record_failure(request, username, "wrong-password")
         if getattr(request, "axes_locked_out", False):
@@ -136,7 +135,7 @@ def too_many_attempts(request: HttpRequest, retry_after_seconds: int) -> HttpRes
 
 
 def _refuse_too_many(request: HttpRequest, username: str, address: str) -> None:
-    if not AxesProxyHandler.is_allowed(request, get_credentials(username=username)):
+    if not AxesProxyHandler.is_allowed(request, {"email": username}):
         _record_failure(request, username, "locked-out")
         raise TooManyAttemptsError(LOCKED_SECONDS)
     wait = throttle.seconds_to_wait(username, address)

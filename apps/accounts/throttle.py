@@ -32,9 +32,9 @@ def seconds_to_wait(username: str, address: str) -> int:
     return max(_wait_of_username(username, now), _wait_of_address(address, now))
 
 
-def count_attempt(username: str, address: str) -> int:
-    """Write an attempt down as failed before it is examined, so that parallel guesses count; return its id."""
-    return SignInFailure.objects.create(username_sha256=_digest(username), remote_addr=address).pk
+def count_attempt(username: str, address: str) -> None:
+    """Write an attempt down as failed before it is examined, so that parallel guesses count."""
+    SignInFailure.objects.create(username_sha256=_digest(username), remote_addr=address)
 
 
 def forgive(username: str, address: str) -> None:
@@ -55,14 +55,14 @@ def _wait_of_username(username: str, now: datetime) -> int:
         return 0
     delay = min(2 ** min(count - USERNAME_FREE, 10), MAXIMUM_WAIT_SECONDS)
     due = max(row["last"] for row in by_address) + timedelta(seconds=delay)
-    return max(0, ceil((due - now).total_seconds()))
+    return max(0, int(ceil((due - now).total_seconds())))
 
 
 def _wait_of_address(address: str, now: datetime) -> int:
     rows = SignInFailure.objects.filter(remote_addr=address, failed_at__gt=now - ADDRESS_WINDOW)
     # The failure after whose end fewer than the limit remain.
     nth = rows.order_by("-failed_at").values_list("failed_at", flat=True)[ADDRESS_LIMIT - 1 : ADDRESS_LIMIT].first()
-    return 0 if nth is None else max(1, ceil((nth + ADDRESS_WINDOW - now).total_seconds()))
+    return 0 if nth is None else max(1, int(ceil((nth + ADDRESS_WINDOW - now).total_seconds())))
 
 
 def _digest(username: str) -> bytes:

@@ -7,7 +7,7 @@
     const now = Date.now();
     if (now - last < EVERY_MS) return;
     last = now;
-    fetch("/account/activity/", { headers: { "X-Activity": "1" }, credentials: "same-origin" }).catch(() => {});
+    fetch("/account/activity/", { credentials: "same-origin" }).catch(() => {});
   };
   for (const kind of ["pointerdown", "keydown", "wheel"]) {
     document.addEventListener(kind, report, { capture: true, passive: true });

@@ -26,7 +26,7 @@ from apps.accounts.passwords import policy_of
 @require_http_methods(["GET", "POST"])
 def change_password(request: HttpRequest) -> HttpResponse:
     """Change one's own password; this session goes on under a new key, all others end."""
-    user: User = request.user  # type: ignore[assignment]
+    user = _user(request)
     form = ChangePasswordForm(request.POST or None, policy=policy_of(user))
     if request.method == "POST" and form.is_valid():
         try:
@@ -51,14 +51,14 @@ def change_password(request: HttpRequest) -> HttpResponse:
 @require_GET
 def sessions(request: HttpRequest) -> HttpResponse:
     """List where the person is signed in (SESS-06)."""
-    rows = UserSession.objects.filter(user_id=request.user.pk).order_by("-last_activity_at")
+    rows = UserSession.objects.filter(user=_user(request)).order_by("-last_activity_at")
     return render(request, "accounts/sessions.html", {"sessions": rows, "this": _row(request).public_id})
 
 
 @require_POST
 def end_session(request: HttpRequest, public_id: str) -> HttpResponse:
     """End one of one's own sessions."""
-    user: User = request.user  # type: ignore[assignment]
+    user = _user(request)
     if not signin.end_session(user, public_id, request=request):
         raise Http404
     messages.success(request, _("That session was ended."))
@@ -68,7 +68,7 @@ def end_session(request: HttpRequest, public_id: str) -> HttpResponse:
 @require_POST
 def end_other_sessions(request: HttpRequest) -> HttpResponse:
     """End all of one's own sessions but this one."""
-    user: User = request.user  # type: ignore[assignment]
+    user = _user(request)
     signin.end_other_sessions(user, request=request)
     messages.success(request, _("You are signed out everywhere else."))
     return redirect("sessions")
@@ -77,7 +77,7 @@ def end_other_sessions(request: HttpRequest) -> HttpResponse:
 @require_GET
 def factors(request: HttpRequest) -> HttpResponse:
     """List the person's authenticators and how many recovery codes are left."""
-    user: User = request.user  # type: ignore[assignment]
+    user = _user(request)
     kit = RecoveryKit.objects.filter(user=user).first()
     context = {
         "devices": second_factor.authenticators(user),
@@ -91,7 +91,7 @@ def new_recovery_codes(request: HttpRequest) -> HttpResponse:
     """Make new recovery codes and show them once; the old ones stop working."""
     if request.method == "GET":
         return redirect("factors")
-    user: User = request.user  # type: ignore[assignment]
+    user = _user(request)
     codes = second_factor.make_recovery_codes(user, context=audit_context(request))
     return render(request, "accounts/recovery_codes.html", {"codes": codes, "next": "/"})
 
@@ -101,7 +101,7 @@ def remove_factor(request: HttpRequest, public_id: str) -> HttpResponse:
     """Remove one of one's own authenticators."""
     if request.method == "GET":
         return redirect("factors")
-    user: User = request.user  # type: ignore[assignment]
+    user = _user(request)
     device = second_factor.authenticators(user).filter(public_id=public_id).first()
     if device is None:
         raise Http404
@@ -114,7 +114,7 @@ def remove_factor(request: HttpRequest, public_id: str) -> HttpResponse:
     return redirect("factors")
 
 
-@require_POST
+@require_GET
 def activity(request: HttpRequest) -> HttpResponse:
     """Take note that a person is at the keyboard; the middleware has written it down when this runs."""
     return HttpResponse(status=HTTPStatus.NO_CONTENT)
@@ -123,3 +123,8 @@ def activity(request: HttpRequest) -> HttpResponse:
 def _row(request: HttpRequest) -> UserSession:
     row: UserSession = request.session.row  # type: ignore[attr-defined]
     return row
+
+
+def _user(request: HttpRequest) -> User:
+    user: User = request.user  # type: ignore[assignment]
+    return user

@@ -18,7 +18,7 @@ from apps.accounts import factors, invitations, resets, signin
 from apps.accounts.addresses import audit_context
 from apps.accounts.errors import InvitationInvalidError, TooManyAttemptsError, WrongCodeError
 from apps.accounts.forms import CodeForm, EnrolForm, InvitedForm, NewPasswordForm, ResetForm, SignInForm
-from apps.accounts.models import Membership, User
+from apps.accounts.models import Invitation, Membership, User
 from apps.accounts.passwords import policy_of
 from apps.accounts.roles import Capability
 
@@ -220,7 +220,7 @@ def reset_password(request: HttpRequest, public_id: str, token: str) -> HttpResp
     return render(request, "accounts/reset_password.html", {"form": form, "person": user}, status=_status(form))
 
 
-def _join(request: HttpRequest, found: invitations.Invitation, context: dict[str, object]) -> HttpResponse:
+def _join(request: HttpRequest, found: Invitation, context: dict[str, object]) -> HttpResponse:
     user = request.user
     may_join = user.is_authenticated and factors.is_verified(user) and user.email.lower() == found.email.lower()
     if request.method == "POST" and may_join:
