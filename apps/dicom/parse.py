@@ -425,6 +425,9 @@ class _Parser:
                 length=stop.length,
                 pixel_format=pixel_format,
             )
+            if index.number_of_frames == 0 and stop.length and pixel_format.frame_bits:
+                is_flood = pixel_format.decoded_frame_bytes > frames.MAX_FRAME_BYTES
+                raise RejectedError(Code.TOO_MANY_PIXELS if is_flood else Code.TRUNCATED)
             self.file.resume(stop.offset + stop.length)
         self._defer(stop, vr, is_little)
         if self.is_deflated:

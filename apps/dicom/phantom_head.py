@@ -94,7 +94,7 @@ class _Head:
         centre = 1.0 / wavelength
         spectrum *= np.exp(-0.5 * ((radius - centre) / (bandwidth * centre)) ** 2)
         field = np.fft.irfftn(spectrum, s=(padded, _GRID, _GRID), axes=(0, 1, 2))[: len(self.z)]
-        return (field / field.std()).astype(np.float32)
+        return np.asarray(field / field.std(), dtype=np.float32)
 
     def _put(self, amount: Any, value: Any) -> None:
         """Mix ``value`` (HU) in; ``amount`` is 0 to 1."""
