@@ -238,6 +238,8 @@ AXES_HTTP_RESPONSE_CODE = 429
 
 # --- audit ------------------------------------------------------------------------------------------------------------
 AUDITLOG_LOGENTRY_MODEL = "audit.AuditEvent"
+# Its own table is swapped for ours; its migrations would make it all the same.
+MIGRATION_MODULES: dict[str, str | None] = {"auditlog": None}
 # Who acts comes from apps.audit.services.acting (set by AccessRuleMiddleware): auditlog's own middleware believes any
 # X-Forwarded-For. Only what configures the house is tracked, field by field: no names, no passwords, nothing clinical.
 AUDITLOG_INCLUDE_TRACKING_MODELS = [
