@@ -17,7 +17,7 @@ TAG = "portal"
 MINIMUM_SECRET_CHARACTERS = 40
 
 
-@register(TAG)
+@register(TAG, deploy=True)
 def check_configuration(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Return what is wrong with the settings; an error stops the web server and the workers from starting."""
     found = list(_keys())
@@ -84,6 +84,6 @@ def _production() -> Iterator[CheckMessage]:
 
 def refuse_unsafe_configuration() -> None:
     """Raise ImproperlyConfigured with every error and its fix; the web server and the workers call it at start."""
-    errors = [found for found in run_checks(tags=[TAG]) if found.is_serious()]
+    errors = [found for found in run_checks(tags=[TAG], include_deployment_checks=True) if found.is_serious()]
     if errors:
         raise ImproperlyConfigured("\n".join(f"{found.id} {found.msg} Fix: {found.hint}" for found in errors))

@@ -10,7 +10,7 @@ from django.db.models.sql.compiler import SQLCompiler
 
 
 @CharField.register_lookup
-class Wildcard(Lookup[Any]):
+class Wildcard(Lookup):  # type: ignore[type-arg]  # Lookup is generic in the stubs only
     """`field__wildcard="abc*"`: case-sensitive; a pattern that begins with letters is found through an index."""
 
     lookup_name = "wildcard"
@@ -30,7 +30,7 @@ class Wildcard(Lookup[Any]):
 
 
 @CharField.register_lookup
-class AnyCaseWildcard(Lookup[Any]):
+class AnyCaseWildcard(Lookup):  # type: ignore[type-arg]  # generic in the stubs only
     """`field__any_case_wildcard="abc*"`: without regard to case, for texts that people type; reads every row."""
 
     lookup_name = "any_case_wildcard"
