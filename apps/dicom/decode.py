@@ -1,6 +1,5 @@
 """Frames for those who ask: as samples, as a picture, as a thumbnail; and whole instances uncompressed."""
 
-import copy
 import io
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Final, NamedTuple
@@ -180,7 +179,10 @@ def _with_palette(file: BinaryIO, header: Header) -> Dataset:
     missing = [tag for tag in _PALETTE_TAGS if tag in header.dataset.places]
     if not missing:
         return header.dataset
-    dataset = copy.copy(header.dataset)
+    dataset = Dataset()
+    for tag in _PALETTE_TAGS:
+        if tag in header.dataset:
+            dataset[tag] = header.dataset[tag]
     for tag in missing:
         vr, value = json_model.bulk_data(file, header, f"{tag:08X}")
         dataset[tag] = DataElement(tag, vr, value)

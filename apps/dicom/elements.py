@@ -10,6 +10,7 @@ import math
 import re
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
@@ -33,6 +34,19 @@ _DATE = re.compile(r"([0-9]{4})[.\-]?([0-9]{2})[.\-]?([0-9]{2})", re.ASCII)
 _TIME = re.compile(r"([0-9]{2})(?::?([0-9]{2})(?::?([0-9]{2})(?:\.([0-9]{1,6}))?)?)?", re.ASCII)
 
 
+@lru_cache(maxsize=8192)
+def standard_vr(tag: int) -> str:
+    """Return the value representation PS3.6 gives a tag; ``UN`` for private and unknown ones."""
+    if tag & 0xFFFF == 0:
+        return "UL"
+    if tag >> 16 & 1:
+        return "UN"
+    try:
+        return dictionary_VR(tag)
+    except KeyError:
+        return "UN"
+
+
 def element_vr(dataset: Dataset, element: Element) -> str:
     """Return the value representation, looked up where the file does not state it; unknown is ``UN``.
 
@@ -44,12 +58,7 @@ def element_vr(dataset: Dataset, element: Element) -> str:
     tag = BaseTag(element.tag)
     if tag.is_private:
         return _private_vr(dataset, tag)
-    if tag.element == 0:
-        return "UL"
-    try:
-        return dictionary_VR(tag)
-    except KeyError:
-        return "UN"
+    return standard_vr(tag)
 
 
 def _private_vr(dataset: Dataset, tag: BaseTag) -> str:
@@ -59,8 +68,13 @@ def _private_vr(dataset: Dataset, tag: BaseTag) -> str:
     creator = strings(dataset, creator_tag)
     if not creator:
         return "UN"
+    return _private_standard_vr(tag, creator[0])
+
+
+@lru_cache(maxsize=2048)
+def _private_standard_vr(tag: int, creator: str) -> str:
     try:
-        return private_dictionary_VR(tag, creator[0])
+        return private_dictionary_VR(tag, creator)
     except KeyError:
         return "UN"
 

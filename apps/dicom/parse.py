@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final, cast
 
-from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
@@ -22,6 +21,7 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag
 
 from . import charset, elements, frames, sop_classes
+from .elements import Element
 from .errors import Code, DicomError, IgnoredError, RejectedError
 from .frames import PixelFormat, PixelIndex
 
@@ -257,7 +257,9 @@ class _Parser:
         self.file_size = file.seek(0, 2)
         file.seek(0)
         self.file = _BoundedFile(file, self.file_size)
-        self.dataset = HeaderDataset()
+        self.elements: dict[BaseTag, Element] = {}
+        # The data set works on this very dict; filling it directly spares a conversion of every element.
+        self.dataset = HeaderDataset(self.elements)
         self.places: dict[int, ElementPlace] = {}
         self.encodings: list[str] = list(charset.DEFAULT_ENCODINGS)
         self.pixel_tag = 0
@@ -369,7 +371,7 @@ class _Parser:
         )
         if 0x00080005 in part:
             self.encodings = list(charset.encodings_from(elements.strings(part, 0x00080005)))
-        self.dataset.update(dict(part.items()))
+        self.elements.update(part.items())
         if not stops:
             if file.tell() < file.size and not self.pixel_tag:
                 # pydicom stopped early, at a value whose end it did not find or at a delimiter out of place.
@@ -489,14 +491,7 @@ def _looks_like_dataset(head: bytes) -> bool:
 
 
 def _effective_vr(tag: int, vr: str | None) -> str:
-    if vr is not None and vr != "UN":
-        return vr
-    if BaseTag(tag).is_private:
-        return "UN"
-    try:
-        return dictionary_VR(tag)
-    except KeyError:
-        return "UN"
+    return vr if vr is not None and vr != "UN" else elements.standard_vr(int(tag))
 
 
 def _is_binary(tag: int, vr: str | None) -> bool:
@@ -519,7 +514,7 @@ def _check_nesting(dataset: Dataset) -> None:
             if isinstance(element, RawDataElement):
                 if element.length != _UNDEFINED and len(element.value or b"") < element.length:
                     raise RejectedError(Code.TRUNCATED)
-                if element.VR != "SQ" and (element.VR not in (None, "UN") or _effective_vr(tag, element.VR) != "SQ"):
+                if _effective_vr(tag, element.VR) != "SQ":
                     continue
             elif element.VR != "SQ":
                 continue
