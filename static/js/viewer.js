@@ -21,6 +21,7 @@
     if (!answer.ok) location.reload();
   };
 
+  const isPhone = window.innerWidth < 768;
   const brand = (react) => react.createElement(
     "a",
     { href: settings.home_url, className: "vb-viewer-brand", title: settings.home_label, "aria-label": settings.home_label },
@@ -39,8 +40,9 @@
     modesConfiguration: Object.fromEntries(
       ["@ohif/mode-longitudinal", "@ohif/mode-basic"].map((mode) => [mode, {
         routes: { 0: { layoutInstance: { props: {
-          leftPanelClosed: { $set: window.innerWidth < 768 },
+          leftPanelClosed: { $set: isPhone },
           rightPanelClosed: { $set: true },
+          ...(isPhone ? { rightPanels: { $set: [] } } : {}),
         } } } },
       }]),
     ),
