@@ -19,3 +19,5 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
 if is_https:
     certfile = os.environ.get("PORTAL_TLS_CERTIFICATE", str(data_dir / "keys" / "tls.crt"))
     keyfile = os.environ.get("PORTAL_TLS_KEY", str(data_dir / "keys" / "tls.key"))
+# No remote control: what is not needed cannot be misused.
+control_socket_disable = True

@@ -202,7 +202,7 @@ WHITENOISE_ADD_HEADERS_FUNCTION = add_headers
 WHITENOISE_IMMUTABLE_FILE_TEST = is_immutable
 
 # --- background work --------------------------------------------------------------------------------------------------
-BROKER_URL = env.str("PORTAL_BROKER_URL", default="filesystem://")
+BROKER_URL = env.str("PORTAL_BROKER_URL", default="filesystem://localhost")
 JOB_LEASE_SECONDS = env.float("PORTAL_JOB_LEASE_SECONDS", default=30.0)
 
 # --- people -----------------------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def _ask_database() -> bool:
 
 
 def _ask_storage() -> bool:
-    is_writable = bool(storage.health().get("is_writable"))
+    is_writable = bool(storage.health()["is_ok"])
     return is_writable and shutil.disk_usage(settings.DATA_DIR).free > MINIMUM_FREE_BYTES
 
 
