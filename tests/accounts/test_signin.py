@@ -128,9 +128,7 @@ def quick_hash(monkeypatch: pytest.MonkeyPatch) -> None:
         "apps.accounts.hashers.BoundedArgon2PasswordHasher.verify", lambda self, password, encoded: password == PASSWORD
     )
     monkeypatch.setattr("apps.accounts.hashers.BoundedArgon2PasswordHasher.encode", lambda self, password, salt: "x$x")
-    monkeypatch.setattr(
-        "apps.accounts.hashers.BoundedArgon2PasswordHasher.must_update", lambda self, encoded: False
-    )
+    monkeypatch.setattr("apps.accounts.hashers.BoundedArgon2PasswordHasher.must_update", lambda self, encoded: False)
 
 
 def test_five_failures_lock_this_name_at_this_address_AUTH_07(alice: User, quick_hash: None):
