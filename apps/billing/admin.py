@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 from django.forms import ModelForm
 from django.http import HttpRequest
@@ -68,9 +66,6 @@ class SubscriptionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: ModelForm[Subscription], change: bool) -> None:
         """Change the plan through the service, which locks and records."""
-        made = change_plan(obj.clinic, obj.plan, context=current_context(), starts_at=obj.starts_at)
+        starts_at = form.cleaned_data["starts_at"]
+        made = change_plan(obj.clinic, obj.plan, context=current_context(), starts_at=starts_at)
         obj.pk = made.pk
-
-    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """Take the clinic from the address, as a link from its page gives it."""
-        return super().get_changeform_initial_data(request)
