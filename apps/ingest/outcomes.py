@@ -31,7 +31,6 @@ REASONS: Final[dict[str, str | Promise]] = {
     "not-available": _("The file was to be anonymised, which is not possible yet. Nothing was stored."),
     "system-file": _("This file belongs to an operating system, not to a study."),
     "document-without-study": _("Documents belong to a study: open the study and choose “Add documents” there."),
-    "document-broken": _("The document is damaged."),
     "nested-archive": _("This is a ZIP inside a ZIP. Please upload it by itself."),
     "archive-empty": _("This ZIP file has no files in it."),
     "archive-damaged": _("This ZIP file is damaged and cannot be opened."),

@@ -31,6 +31,7 @@ from apps.storage import services as storage
 from apps.storage.errors import StorageError
 from apps.storage.models import Blob
 from apps.studies import services as studies
+from apps.studies.errors import DocumentRefusedError
 from apps.studies.models import Document, Instance, Study
 
 log = logging.getLogger(__name__)
@@ -94,27 +95,38 @@ def examine(upload: Upload, file: BinaryIO | None = None, *, study_instance_uid:
 def _examine(finding: Finding, file: BinaryIO, study_instance_uid: str) -> Finding:
     upload = finding.upload
     kind = recognise(file.read(HEAD_BYTES))
+    file.seek(0)
     if kind is Kind.EMPTY:
         return finding.conclude(State.REJECTED, "empty")
     if kind is Kind.ARCHIVE:
         finding.is_archive = upload.archive_id is None and upload.batch.source == UploadBatch.Source.WEB
         return finding if finding.is_archive else finding.conclude(State.REJECTED, "nested-archive")
     if kind.is_document:
-        if upload.batch.study_id is None:
-            return finding.conclude(State.REJECTED, "document-without-study")
-        finding.document_type = kind.value
-        return finding
+        return _examine_document(finding, file)
     if upload.batch.deidentify_profile:
         # Laid out, not built: what was to be anonymised is refused, never stored as it is.
         return finding.conclude(State.REJECTED, "not-available")
+    return _examine_instance(finding, file, kind, study_instance_uid)
+
+
+def _examine_document(finding: Finding, file: BinaryIO) -> Finding:
+    if finding.upload.batch.study_id is None:
+        return finding.conclude(State.REJECTED, "document-without-study")
     try:
-        file.seek(0)
+        finding.document_type = studies.check_document(file)
+    except DocumentRefusedError as error:
+        return finding.conclude(State.REJECTED, error.code, str(error))
+    return finding
+
+
+def _examine_instance(finding: Finding, file: BinaryIO, kind: Kind, study_instance_uid: str) -> Finding:
+    try:
         header = parse_header(file)
         validate(header)
     except IgnoredError as error:
         return finding.conclude(State.IGNORED, error.code, error.message)
     except DicomError as error:
-        if kind is Kind.OTHER and is_system_file(upload.name):
+        if kind is Kind.OTHER and is_system_file(finding.upload.name):
             return finding.conclude(State.IGNORED, "system-file")
         return finding.conclude(State.REJECTED, error.code, error.message)
     except _OURS:
@@ -123,7 +135,7 @@ def _examine(finding: Finding, file: BinaryIO, study_instance_uid: str) -> Findi
         # A hole in the parser costs this one file. The text of the error may quote the file: only its type is logged.
         log.warning("upload unreadable: %s", type(error).__name__)
         return finding.conclude(State.REJECTED, "unreadable")
-    upload.sop_instance_uid = header.sop_instance_uid
+    finding.upload.sop_instance_uid = header.sop_instance_uid
     if study_instance_uid and header.study_instance_uid != study_instance_uid:
         return finding.conclude(State.REJECTED, "study-mismatch")
     finding.header = header
@@ -145,7 +157,7 @@ def settle(findings: Sequence[Finding], context: Context | None = None) -> None:
                 clinic_id=batch.clinic_id,
                 study=batch.study,
                 blob=finding.blob,
-                title=finding.upload.name[-200:],
+                title=studies.title_of(finding.upload.name),
                 media_type=finding.document_type,
                 created_by=batch.created_by,
             )

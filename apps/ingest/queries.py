@@ -52,8 +52,9 @@ class Progress:
         """Whether every file that arrived has an outcome."""
         return self.waiting == 0
 
-    def __getitem__(self, name: str) -> int:
-        return self.counts.get(name, 0)
+    def count(self, group: str) -> int:
+        """Files of one group."""
+        return self.counts.get(group, 0)
 
 
 def visible_batches(principal: Principal) -> QuerySet[UploadBatch]:

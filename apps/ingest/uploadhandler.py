@@ -32,7 +32,7 @@ class QuarantinedFile(UploadedFile):
     """A file that arrived: encrypted, in quarantine, not yet anybody's. `error` says why it was not kept instead."""
 
     def __init__(self, field_name: str, blob: Blob | None, size: int, error: TooLargeError | None = None) -> None:
-        super().__init__(file=None, name="", size=size)
+        super().__init__(name="file", size=size)  # Django drops files without any name
         self.field_name = field_name
         self.blob = blob
         self.error = error

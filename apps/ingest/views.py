@@ -177,7 +177,7 @@ def batch(request: HttpRequest, clinic_slug: str, batch_id: str) -> HttpResponse
         "rows": rows,
         "page": page,
         "show": group if group in queries.GROUPS else "",
-        "groups": [{"name": name, "title": title, "count": progress[name]} for name, title in _groups()],
+        "groups": [{"name": name, "title": title, "count": progress.count(name)} for name, title in _groups()],
         "study_urls": list(dict.fromkeys(row["study_url"] for row in rows if row["study_url"]))[:12],
     }
     return render(request, "ingest/batch.html", context)

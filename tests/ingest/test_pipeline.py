@@ -25,6 +25,7 @@ from tests.ingest.conftest import Send, store_as
 from tests.ingest.files import PIXEL_RUN, part10, series, zipped
 
 State = Upload.State
+PDF = b"%PDF-1.7 a report\n%%EOF\n"
 
 
 def living_blobs() -> int:
@@ -172,11 +173,16 @@ def test_documents_join_the_study_they_are_sent_to(send: Send, alice_acts: Princ
     study = send(part10()).study
     assert study is not None
     to_study = services.open_batch(alice_acts, UploadBatch.Source.WEB, study=study)
-    upload = send(b"%PDF-1.7 a report", name="reports/letter.pdf", into=to_study)
+    upload = send(PDF, name="reports/letter.pdf", into=to_study)
     document = Document.objects.get()
     assert (upload.state, document.study, document.media_type) == (State.STORED, study, "application/pdf")
+    assert document.title == "letter"
     with storage.open_blob(document.blob) as file:
-        assert file.read() == b"%PDF-1.7 a report"
+        assert file.read() == PDF
+    broken = send(b"\x89PNG\r\n\x1a\n cut", into=to_study)
+    assert broken.state == State.REJECTED
+    assert broken.message
+    assert Document.objects.count() == 1
 
 
 class WorkerDiedError(Exception):
