@@ -1,5 +1,16 @@
 """The pages of patients and what each asks for."""
 
-from django.urls import URLPattern
+from __future__ import annotations
 
-urlpatterns: list[URLPattern] = []
+from apps.accounts.roles import Capability, Rule
+from apps.accounts.services import page
+from apps.patients import views
+
+urlpatterns = [
+    page(
+        "c/<slug:clinic_slug>/patients/<str:public_id>/",
+        views.patient,
+        Rule.clinic(Capability.STUDY_VIEW),
+        name="patient",
+    ),
+]

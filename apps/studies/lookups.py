@@ -10,7 +10,7 @@ from django.db.models.sql.compiler import SQLCompiler
 
 
 @CharField.register_lookup
-class Wildcard(Lookup):  # type: ignore[type-arg]  # Lookup is generic in the stubs only
+class Wildcard(Lookup):
     """`field__wildcard="abc*"`: case-sensitive; a pattern that begins with letters is found through an index."""
 
     lookup_name = "wildcard"

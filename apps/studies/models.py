@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from apps.access.services import ObjectReference
 from apps.clinics.models import ClinicOwned, PublicIdField
 from apps.dicom import sop_classes
+from apps.patients import naming
 from apps.patients.models import Patient
 from apps.storage.models import Blob
 
@@ -61,6 +63,11 @@ class Study(ClinicOwned):
     def modalities(self) -> list[str]:
         """The values of ModalitiesInStudy (0008,0061)."""
         return [modality for modality in self.modalities_in_study.split("\\") if modality]
+
+    @property
+    def readable_referrer(self) -> str:
+        """ReferringPhysicianName (0008,0090) as people write it."""
+        return naming.readable(self.referring_physician_name)
 
 
 class StudyTerm(ClinicOwned):
@@ -125,6 +132,11 @@ class Series(ClinicOwned):
         """What a person would do with its objects."""
         return sop_classes.kind(self.sop_class_uid)
 
+    @property
+    def readable_class(self) -> str:
+        """What to call a series that has no description: its SOP class."""
+        return sop_classes.name(self.sop_class_uid) or str(_("Series"))
+
 
 class Instance(ClinicOwned):
     """One SOP instance: its facts, its blob, and where its frames lie in it."""
@@ -168,12 +180,16 @@ class Document(ClinicOwned):
     blob = models.OneToOneField(Blob, on_delete=models.PROTECT, related_name="+")
     title = models.CharField(max_length=200)
     media_type = models.CharField(max_length=60)
-    size_bytes = models.PositiveBigIntegerField(default=0)
     created_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
         indexes = [models.Index(fields=["study", "created_at"], name="document_of_study")]
+
+    @property
+    def readable_type(self) -> str:
+        """The kind of file, in one word."""
+        return {"application/pdf": "PDF", "image/jpeg": "JPEG", "image/png": "PNG"}.get(self.media_type, "")
 
     def audit_reference(self) -> ObjectReference:
         """Name this document in the audit trail."""

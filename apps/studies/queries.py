@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 
 from apps.access.services import Principal
+from apps.audit.models import AuditEvent
 from apps.studies.matching import InstanceCriteria, SeriesCriteria, StudyCriteria
 from apps.studies.models import Instance, Series, Study
 
@@ -23,11 +24,24 @@ __all__ = [
     "search_instances",
     "search_page",
     "search_series",
+    "series_of",
+    "viewings_of",
     "visible",
 ]
 
 # Beyond this a page says "more than": nobody pages through it, and counting it costs more than searching.
 COUNT_CAP: Final = 1000
+_VIEWINGS: Final = (
+    "study.viewed",
+    "study.opened",
+    "study.downloaded",
+    "series.viewed",
+    "series.downloaded",
+    "instance.viewed",
+    "instance.downloaded",
+    "document.viewed",
+    "link.opened",
+)
 
 
 class Order(Enum):
@@ -141,6 +155,18 @@ def search_instances(
         & instance.condition()
     ).select_related("series__study__patient", "blob")
     return list(rows.order_by("series_id", "instance_number", "pk")[offset : offset + limit])
+
+
+def series_of(study: Study) -> list[Series]:
+    """Return the series of a study in the order of their numbers, those without a number last."""
+    rows = Series.objects.filter(study=study, number_of_series_related_instances__gt=0)
+    return list(rows.order_by(F("series_number").asc(nulls_last=True), "pk"))
+
+
+def viewings_of(study: Study, *, limit: int = 20) -> list[AuditEvent]:
+    """Return the newest records of somebody opening or taking away this study or a part of it."""
+    events = AuditEvent.objects.filter(clinic_id=study.clinic_id, study_reference=study.public_id, verb__in=_VIEWINGS)
+    return list(events.order_by("-timestamp")[:limit])
 
 
 def _matching(principal: Principal, criteria: StudyCriteria) -> QuerySet[Study]:
