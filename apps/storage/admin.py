@@ -26,6 +26,18 @@ class UsageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         with every_clinic():
             return super().get_queryset(request).select_related("clinic")
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nobody: the counter follows the blobs."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Usage | None = None) -> bool:
+        """Nobody."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Usage | None = None) -> bool:
+        """Nobody."""
+        return False
+
     @admin.display(description=_("stored"), ordering="stored_bytes")
     def size(self, usage: Usage) -> str:
         """Return the size in words."""

@@ -55,6 +55,14 @@ class _DecryptedFile(io.RawIOBase):
         self._position += len(data)
         return len(data)
 
+    def readall(self) -> bytes:
+        """Return the rest; the base class would ask for 8 kB at a time."""
+        rest = bytearray(max(0, self.decryptor.plaintext_bytes - self._position))
+        view = memoryview(rest)
+        while view:
+            view = view[self.readinto(view) :]
+        return bytes(rest)
+
     def _load_window(self, *, is_next: bool, wanted_bytes: int) -> None:
         self._read_ahead_bytes = min(2 * self._read_ahead_bytes, MAX_READ_AHEAD_BYTES) if is_next else LAYOUT.room_bytes
         length = max(self._read_ahead_bytes if is_next else 1, min(wanted_bytes, MAX_READ_AHEAD_BYTES))

@@ -9,10 +9,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.clinics.models import Clinic
-from apps.keys.errors import KeyUnavailableError
+from apps.keys.errors import KeyUnavailableError, SealBrokenError
 from apps.keys.services import check_master_key, unwrap_data_key, wrap_data_keys
 from apps.storage.crypto import Buffer, Decryptor
-from apps.storage.errors import BlobDestroyedError, StorageError
+from apps.storage.errors import BlobDestroyedError, CorruptBlobError, StorageError
 from apps.storage.models import Blob
 from apps.storage.places import PRIMARY, batches, object_name, place_named
 from apps.storage.reader import BlobReader
@@ -58,10 +58,8 @@ def open_blob(blob: Blob) -> BlobReader:
     Raises BlobDestroyedError, BlobMissingError, CorruptBlobError or KeyUnavailableError. Needs the clinic's scope;
     the reader does not.
     """
-    if blob.is_destroyed or blob.wrapped_key is None:
-        raise BlobDestroyedError
     context = blob.associated_data
-    key = unwrap_data_key(blob.clinic_id, blob.clinic_key_id, bytes(blob.wrapped_key), context)
+    key = _data_key_of(blob)
     stored = place_named(blob.place).open(object_name(blob.public_id), blob.ciphertext_bytes)
     try:
         decryptor = Decryptor(
@@ -104,7 +102,8 @@ def _rest_of(reader: BlobReader, first: bytes, pieces: Iterator[bytes]) -> Itera
 def adopt(blobs: Iterable[Blob]) -> None:
     """Take blobs out of quarantine: their data keys move to the clinic's stored key, the bytes are not touched.
 
-    The rows and these objects change together; blobs stored already are left alone. Raises BlobDestroyedError.
+    The rows and these objects change together; blobs stored already are left alone. Raises BlobDestroyedError if one
+    of them is gone, CorruptBlobError or KeyUnavailableError if its key does not open.
     """
     given = {blob.pk: blob for blob in blobs}
     with transaction.atomic():
@@ -114,11 +113,7 @@ def adopt(blobs: Iterable[Blob]) -> None:
         waiting = [row for row in rows if row.state == Blob.State.QUARANTINED]
         for clinic_id in {row.clinic_id for row in waiting}:
             chosen = [row for row in waiting if row.clinic_id == clinic_id]
-            keys = [
-                (unwrap_data_key(clinic_id, row.clinic_key_id, bytes(row.wrapped_key or b""), context), context)
-                for row in chosen
-                for context in [row.associated_data]
-            ]
+            keys = [(_data_key_of(row), row.associated_data) for row in chosen]
             for row, wrapped in zip(chosen, wrap_data_keys(clinic_id, keys), strict=True):
                 row.wrapped_key, row.clinic_key_id = wrapped.wrapped, wrapped.clinic_key_id
                 row.state = Blob.State.STORED
@@ -187,6 +182,15 @@ def _probe_place() -> int | None:
         stored.close()
         place.delete([name])
     return place.free_bytes()
+
+
+def _data_key_of(blob: Blob) -> bytes:
+    if blob.is_destroyed or blob.wrapped_key is None:
+        raise BlobDestroyedError
+    try:
+        return unwrap_data_key(blob.clinic_id, blob.clinic_key_id, bytes(blob.wrapped_key), blob.associated_data)
+    except SealBrokenError as error:
+        raise CorruptBlobError("The blob's key was damaged or belongs to another blob.") from error
 
 
 def _locked(given: dict[int, Blob]) -> Iterator[Blob]:

@@ -5,11 +5,12 @@ import hashlib
 import secrets
 import tracemalloc
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Sum
 from django.utils import timezone
 from django_scopes import scope
@@ -18,7 +19,7 @@ from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope, every_clinic
-from apps.keys.errors import KeyUnavailableError, SealBrokenError
+from apps.keys.errors import KeyUnavailableError
 from apps.keys.models import ClinicKey
 from apps.keys.services import forget_clinic_keys, unwrap_data_key
 from apps.storage import sweep, tasks
@@ -350,7 +351,7 @@ class TestTampering:
         first, second = write_blobs(clinic, "instance", [b"first", b"other"])
         first.wrapped_key, second.wrapped_key = second.wrapped_key, first.wrapped_key
         for blob in (first, second):
-            with pytest.raises(SealBrokenError):
+            with pytest.raises(CorruptBlobError):
                 open_blob(blob)
 
     @pytest.mark.parametrize("field", ["public_id", "kind", "clinic_id"])
@@ -364,7 +365,7 @@ class TestTampering:
         path.parent.mkdir(exist_ok=True)
         if field == "public_id":
             files_below(disk)[0].rename(path)
-        with every_clinic(), pytest.raises((SealBrokenError, KeyUnavailableError)):
+        with every_clinic(), pytest.raises((CorruptBlobError, KeyUnavailableError)):
             open_blob(blob)
 
     def test_associated_data_names_format_clinic_blob_and_kind_ENC_02(self, clinic: Clinic, disk: DiskPlace) -> None:
@@ -430,7 +431,7 @@ class TestAdopting:
     def test_stored_key_does_not_open_quarantine(self, clinic: Clinic, disk: DiskPlace) -> None:
         held = write_blob(clinic, "instance", [b"pixels"], quarantined=True)
         held.clinic_key_id = write_blob(clinic, "instance", [b"pixels"]).clinic_key_id
-        with pytest.raises(SealBrokenError):
+        with pytest.raises(CorruptBlobError):
             open_blob(held)
 
     def test_adopting_twice_changes_nothing(self, clinic: Clinic, disk: DiskPlace) -> None:
@@ -533,6 +534,24 @@ class TestUsage:
                 transaction.set_rollback(draw.random() < 0.2)
             assert counted(clinic) == real_sum(clinic)
             assert used_bytes(clinic) == real_sum(clinic)[0]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_writers_at_the_same_time_are_all_counted(self, clinic_a: Clinic, disk: DiskPlace) -> None:
+        """The clinic's first blobs too, when nobody has made the counter's row yet."""
+
+        def write(number: int) -> None:
+            try:
+                with clinic_scope(clinic_a):
+                    for _ in range(5):
+                        destroy([write_blob(clinic_a, "instance", [bytes(number)])])
+                        write_blob(clinic_a, "instance", [bytes(number)])
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(write, range(1, 5)))
+        with clinic_scope(clinic_a):
+            assert counted(clinic_a) == real_sum(clinic_a) == (50, 20)
 
     def test_asking_is_one_query(
         self, clinic: Clinic, disk: DiskPlace, django_assert_num_queries: DjangoAssertNumQueries

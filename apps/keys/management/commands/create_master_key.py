@@ -37,6 +37,8 @@ class Command(BaseCommand):
             raise CommandError(
                 _("%(path)s cannot be written: %(reason)s.") % {"path": path, "reason": error.strerror}
             ) from None
+        if not options["verbosity"]:
+            return
         self.stderr.write(
             _("Wrote the master key to %(path)s. Keep a copy apart from the data and its backups.") % {"path": path}
         )
