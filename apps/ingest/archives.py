@@ -104,7 +104,7 @@ class Archive:
         self._limits = limits or ArchiveLimits()
         bounded = _Bounded(file, self._limits.directory_bytes)
         try:
-            self._zip = zipfile.ZipFile(bounded)  # type: ignore[arg-type]
+            self._zip = zipfile.ZipFile(bounded)
         except _BROKEN as error:
             raise ArchiveError("archive-damaged", _("This ZIP file is damaged and cannot be opened.")) from error
         bounded.limit = None

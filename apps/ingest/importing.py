@@ -50,7 +50,7 @@ def sources(paths: Iterable[Path]) -> Iterator[Source]:
             with path.open("rb") as file:
                 is_archive = recognise(file.read(HEAD_BYTES)) is Kind.ARCHIVE
         except OSError:
-            yield Source(str(path), name, _raise(UnreadableError()))
+            yield Source(str(path), name, _refuse(UnreadableError()))
             continue
         if is_archive:
             yield from _members(path, name)
@@ -88,10 +88,12 @@ def _members(path: Path, name: str) -> Iterator[Source]:
             file: BinaryIO = opened.enter_context(path.open("rb"))
             archive = Archive(file)
         except (ArchiveError, OSError) as error:
-            yield Source(str(path), name, _raise(error if isinstance(error, ArchiveError) else UnreadableError()))
+            yield Source(str(path), name, _refuse(error if isinstance(error, ArchiveError) else UnreadableError()))
             return
         if not archive.members:
-            yield Source(str(path), name, _raise(ArchiveError("archive-empty", _("This ZIP file has no files in it."))))
+            yield Source(
+                str(path), name, _refuse(ArchiveError("archive-empty", _("This ZIP file has no files in it.")))
+            )
         for member in archive.members:
             yield Source(f"{path}/{member.name}", f"{name}/{member.name}", _member_chunks(archive, member))
 
@@ -103,6 +105,10 @@ def _member_chunks(archive: Archive, member: Member) -> Iterator[bytes]:
         raise UnreadableError from error
 
 
-def _raise(error: IngestError) -> Iterator[bytes]:
+def _refuse(error: IngestError) -> Iterator[bytes]:
+    """Return bytes that raise when they are read: the error belongs to whoever takes the file."""
+    return map(_raise, [error])
+
+
+def _raise(error: IngestError) -> bytes:
     raise error
-    yield b""  # makes this an iterator: the error belongs to whoever reads

@@ -7,7 +7,7 @@ This is the installation's only upload handler (settings.FILE_UPLOAD_HANDLERS). 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -20,6 +20,11 @@ from apps.ingest.models import QUARANTINE_KIND
 from apps.storage import services as storage
 from apps.storage.models import Blob
 
+if TYPE_CHECKING:
+    _UploadedFile = UploadedFile[bytes]
+else:
+    _UploadedFile = UploadedFile
+
 _CLINIC: Final = "_upload_clinic"
 
 
@@ -28,7 +33,7 @@ def accept_files(request: HttpRequest, clinic: Clinic) -> None:
     setattr(request, _CLINIC, clinic)
 
 
-class QuarantinedFile(UploadedFile):
+class QuarantinedFile(_UploadedFile):
     """A file that arrived: encrypted, in quarantine, not yet anybody's. `error` says why it was not kept instead."""
 
     def __init__(self, field_name: str, blob: Blob | None, size: int, error: TooLargeError | None = None) -> None:
