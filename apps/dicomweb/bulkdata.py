@@ -10,6 +10,7 @@ from http import HTTPStatus
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from apps.clinics.models import Clinic
 from apps.dicom import sop_classes
 from apps.dicom.decode import can_decode
 from apps.dicom.frames import Layout, PixelIndex, stream_range
@@ -26,8 +27,8 @@ from apps.dicomweb.negotiation import (
     choose_frames,
     covers,
 )
-from apps.dicomweb.responses import Watch, multipart_stream
-from apps.storage.services import iterate_blob, open_blob
+from apps.dicomweb.responses import Caller, multipart_stream
+from apps.storage.services import open_blob
 from apps.studies.models import Instance
 
 PIXEL_DATA = "7FE00010"
@@ -61,25 +62,25 @@ class Value:
             at += length
         return Value(self.media_type, self.data[first : last + 1], places)
 
-    def chunks(self, instance: Instance) -> Iterator[bytes]:
+    def chunks(self, clinic: Clinic, instance: Instance) -> Iterator[bytes]:
         """Yield the bytes."""
         if self.data:
             yield self.data
         for offset, length in self.places:
-            yield from iterate_blob(instance.blob, offset, length)
+            yield from content.stored_bytes(clinic, instance.blob, offset, length)
 
 
 def respond(
-    ranges: Sequence[MediaRange], range_header: str, instance: Instance, path: str, *, watch: Watch
+    caller: Caller, ranges: Sequence[MediaRange], range_header: str, instance: Instance, path: str
 ) -> HttpResponseBase:
     """Answer with the element at a tag path; raises Http404, DicomError and the errors of this room."""
     tag_path = path.upper()
     index = content.pixel_index(instance)
     if index is not None and tag_path == f"{index.tag:08X}":
-        return _pixels(ranges, range_header, instance, index, watch)
+        return _pixels(caller, ranges, range_header, instance, index)
     if tag_path in _PIXEL_TAGS:
         raise Http404
-    return _send(ranges, range_header, instance, _element(instance, tag_path), watch)
+    return _send(caller, ranges, range_header, instance, _element(instance, tag_path))
 
 
 def _element(instance: Instance, tag_path: str) -> Value:
@@ -95,7 +96,7 @@ def _element(instance: Instance, tag_path: str) -> Value:
 
 
 def _pixels(
-    ranges: Sequence[MediaRange], range_header: str, instance: Instance, index: PixelIndex, watch: Watch
+    caller: Caller, ranges: Sequence[MediaRange], range_header: str, instance: Instance, index: PixelIndex
 ) -> HttpResponseBase:
     """Send the pixel data: native frames as one value, a video as its stream, compressed frames in a part each."""
     is_stream = index.layout is Layout.STREAM
@@ -108,28 +109,28 @@ def _pixels(
     if form is None:
         raise NotAcceptableError("The pixel data is not stored in, and not decoded to, what is asked for.")
     if is_stream:
-        return _send(ranges, range_header, instance, Value(form.media_type, b"", stream_range(index)), watch)
+        return _send(caller, ranges, range_header, instance, Value(form.media_type, b"", stream_range(index)))
     if index.layout is Layout.NATIVE and form.is_as_stored:
         length = index.frame_bytes * index.number_of_frames
-        return _send(ranges, range_header, instance, Value(OCTET_STREAM, b"", [(index.offset, length)]), watch)
-    return _frames(instance, index, form, watch)
+        return _send(caller, ranges, range_header, instance, Value(OCTET_STREAM, b"", [(index.offset, length)]))
+    return _frames(caller, instance, index, form)
 
 
-def _frames(instance: Instance, index: PixelIndex, form: Representation, watch: Watch) -> HttpResponseBase:
+def _frames(caller: Caller, instance: Instance, index: PixelIndex, form: Representation) -> HttpResponseBase:
     numbers = list(range(1, index.number_of_frames + 1))
-    sent = content.frame_bytes(instance.blob, index, numbers, form)
+    sent = content.frame_bytes(caller.principal.clinic, instance.blob, index, numbers, form)
     if form.media_type == OCTET_STREAM:
         # Decoded frames are one native value again.
         if form.is_multipart:
-            return multipart_stream([(form.content_type, sent)], form.media_type, watch=watch)
-        return StreamingHttpResponse(watch(sent), content_type=form.content_type)
+            return multipart_stream([(form.content_type, sent)], form.media_type, watch=caller.watched)
+        return StreamingHttpResponse(caller.watched(sent), content_type=form.content_type)
     if not form.is_multipart:
         return HttpResponse(next(sent), content_type=form.content_type)
-    return multipart_stream(((form.content_type, [frame]) for frame in sent), form.media_type, watch=watch)
+    return multipart_stream(((form.content_type, [frame]) for frame in sent), form.media_type, watch=caller.watched)
 
 
 def _send(
-    ranges: Sequence[MediaRange], range_header: str, instance: Instance, value: Value, watch: Watch
+    caller: Caller, ranges: Sequence[MediaRange], range_header: str, instance: Instance, value: Value
 ) -> HttpResponseBase:
     is_multipart = _is_multipart(ranges, value.media_type)
     span = _span(range_header, value.size)
@@ -141,15 +142,14 @@ def _send(
         value = value.part(*span)
     if is_multipart:
         return multipart_stream(
-            [(value.media_type, value.chunks(instance))],
+            [(value.media_type, value.chunks(caller.principal.clinic, instance))],
             value.media_type,
             status=status,
             part_headers=headers,
-            watch=watch,
+            watch=caller.watched,
         )
-    response = StreamingHttpResponse(
-        watch(value.chunks(instance)), content_type=value.media_type, status=status, headers=headers
-    )
+    chunks = caller.watched(value.chunks(caller.principal.clinic, instance))
+    response = StreamingHttpResponse(chunks, content_type=value.media_type, status=status, headers=headers)
     response["Content-Length"] = str(value.size)
     response["Accept-Ranges"] = "bytes"
     return response

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from apps.clinics.models import Clinic
+from apps.clinics.scoping import clinic_scope
 from apps.dicom import decode
-from apps.dicom.frames import Layout, PixelIndex, frame_range, read_ranges, stream_range
+from apps.dicom.frames import PixelIndex, frame_range, read_ranges
 from apps.dicomweb.errors import NotAcceptableError
 from apps.dicomweb.negotiation import EXPLICIT_VR_LITTLE_ENDIAN, Representation, is_compressed
 from apps.storage.models import Blob
-from apps.storage.services import iterate_blob, open_blob
+from apps.storage.services import BlobReader, iterate_blob, open_blob
 from apps.studies.models import Instance
 
 
@@ -18,27 +20,31 @@ def pixel_index(instance: Instance) -> PixelIndex | None:
     return PixelIndex.from_bytes(bytes(instance.pixel_index)) if instance.pixel_index else None
 
 
-def frame_bytes(blob: Blob, index: PixelIndex, numbers: list[int], form: Representation) -> Iterator[bytes]:
+def opened(clinic: Clinic, blob: Blob) -> BlobReader:
+    """Open a blob. While an answer is streamed no scope is open any more, and opening needs the clinic's key."""
+    with clinic_scope(clinic):
+        return open_blob(blob)
+
+
+def stored_bytes(clinic: Clinic, blob: Blob, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+    """Return an iterator over a range of a blob, also while an answer is streamed."""
+    with clinic_scope(clinic):
+        return iterate_blob(blob, offset, length)
+
+
+def frame_bytes(
+    clinic: Clinic, blob: Blob, index: PixelIndex, numbers: list[int], form: Representation
+) -> Iterator[bytes]:
     """Yield frames (numbers from 1) in the negotiated form; raises FrameError and DecodeError of the dicom room.
 
     As stored, only the frame's own bytes are read and decrypted. Little endian throughout (PS3.18 8.7.3.3.2).
     """
-    with open_blob(blob) as file:
+    with opened(clinic, blob) as file:
         for number in numbers:
             if form.is_as_stored and index.is_direct:
                 yield read_ranges(file, frame_range(index, number))
             else:
                 yield decode.decode_frame(file, index, number)
-
-
-def pixel_data(blob: Blob, index: PixelIndex, form: Representation) -> Iterator[bytes]:
-    """Yield the pixel data of all frames, one after the other, or a video's whole stream."""
-    if form.is_as_stored and index.layout is Layout.STREAM:
-        with open_blob(blob) as file:
-            for offset, length in stream_range(index):
-                yield read_ranges(file, [(offset, length)])
-    else:
-        yield from frame_bytes(blob, index, list(range(1, index.number_of_frames + 1)), form)
 
 
 def can_transcode(instance: Instance) -> bool:
@@ -47,15 +53,15 @@ def can_transcode(instance: Instance) -> bool:
     return not is_compressed(syntax) or instance.pixel_index is None or decode.can_decode(syntax)
 
 
-def instance_bytes(instance: Instance, transfer_syntax_uid: str) -> Iterator[bytes]:
+def instance_bytes(clinic: Clinic, instance: Instance, transfer_syntax_uid: str) -> Iterator[bytes]:
     """Yield an instance as a Part 10 file: as stored, or as Explicit VR Little Endian.
 
     Raises NotAcceptableError for any other change of the transfer syntax.
     """
     if transfer_syntax_uid == instance.transfer_syntax_uid:
-        yield from iterate_blob(instance.blob)
+        yield from stored_bytes(clinic, instance.blob)
     elif transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
-        with open_blob(instance.blob) as file:
+        with opened(clinic, instance.blob) as file:
             yield decode.to_explicit_little_endian(file)
     else:
         raise NotAcceptableError("Instances are sent as stored or as Explicit VR Little Endian.")

@@ -18,9 +18,9 @@ from apps.dicomweb.parameters import (
     TimeMatch,
     UidMatch,
 )
-from apps.studies import queries as studies
+from apps.studies import services as studies
 from apps.studies.models import Instance, Series, Study
-from apps.studies.queries import InstanceCriteria, SeriesCriteria, StudyCriteria
+from apps.studies.services import InstanceCriteria, SeriesCriteria, StudyCriteria
 
 Row = TypeVar("Row")
 

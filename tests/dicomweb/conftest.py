@@ -206,7 +206,8 @@ def parts_of(response: Any) -> list[tuple[str, bytes]]:
     for part in message.iter_parts():
         payload = part.get_payload(decode=True)
         assert isinstance(payload, bytes)
-        found.append((str(part["Content-Type"]), payload))
+        # The email package quotes what need not be quoted.
+        found.append((str(part["Content-Type"]).replace('"', ""), payload))
     return found
 
 

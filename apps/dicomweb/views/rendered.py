@@ -176,10 +176,8 @@ def _rendered(request: HttpRequest, caller: Caller, instance: Instance) -> HttpR
     if not instance.number_of_frames:
         return _document(request, caller, instance)
     if media_type_of(instance.transfer_syntax_uid).startswith("video/"):
-        tag_path = bulkdata.PIXEL_DATA
-        return bulkdata.respond(
-            accepted_by(request), request.headers.get("Range", ""), instance, tag_path, watch=caller.watched
-        )
+        asked = request.headers.get("Range", "")
+        return bulkdata.respond(caller, accepted_by(request), asked, instance, bulkdata.PIXEL_DATA)
     rendering = parse_rendering(request.GET)
     media_type = _picture_type(request)
     with open_blob(instance.blob) as file:
@@ -193,13 +191,8 @@ def _document(request: HttpRequest, caller: Caller, instance: Instance) -> HttpR
         raise NotAcceptableError("There is nothing to render in this instance.")
     if choose(accepted_by(request), [bulkdata.PDF]) is None:
         raise NotAcceptableError("This document is given as application/pdf.")
-    return bulkdata.respond(
-        [MediaRange(bulkdata.PDF)],
-        request.headers.get("Range", ""),
-        instance,
-        bulkdata.ENCAPSULATED_DOCUMENT,
-        watch=caller.watched,
-    )
+    asked = request.headers.get("Range", "")
+    return bulkdata.respond(caller, [MediaRange(bulkdata.PDF)], asked, instance, bulkdata.ENCAPSULATED_DOCUMENT)
 
 
 def _picture(file: BinaryIO, number: int, rendering: Rendering, media_type: str) -> bytes:

@@ -111,14 +111,15 @@ def _instances(caller: Caller, negotiated: InstanceNegotiation, instances: Seque
     ]
     if not sendable:
         raise NotAcceptableError("What is stored cannot be sent in the transfer syntax asked for.")
+    clinic = caller.principal.clinic
     if not negotiated.is_multipart:
         instance, syntax = sendable[0]
         return StreamingHttpResponse(
-            caller.watched(_primed(content.instance_bytes(instance, syntax))),
+            caller.watched(_primed(content.instance_bytes(clinic, instance, syntax))),
             content_type=f"{APPLICATION_DICOM}; transfer-syntax={syntax}",
         )
     parts = (
-        (f"{APPLICATION_DICOM}; transfer-syntax={syntax}", content.instance_bytes(instance, syntax))
+        (f"{APPLICATION_DICOM}; transfer-syntax={syntax}", content.instance_bytes(clinic, instance, syntax))
         for instance, syntax in sendable
     )
     return multipart_stream(
@@ -238,7 +239,7 @@ def retrieve_instance_frames(
     )
     if form is None:
         raise NotAcceptableError("The frames are not stored in, and not decoded to, what is asked for.")
-    frames_sent = content.frame_bytes(instance.blob, index, numbers, form)
+    frames_sent = content.frame_bytes(caller.principal.clinic, instance.blob, index, numbers, form)
     if not form.is_multipart:
         return HttpResponse(next(frames_sent), content_type=form.content_type)
     if len(numbers) * index.format.decoded_frame_bytes <= MAX_BUFFERED_BYTES:
@@ -259,6 +260,4 @@ def retrieve_bulkdata(
     """Return one bulk data element, named by its tag path; with Range, a part of it (RFC 9110 14)."""
     instance = find_instance(study_instance_uid, series_instance_uid, sop_instance_uid)
     authorise_series(request, Capability.STUDY_VIEW, instance.series)
-    return bulkdata.respond(
-        accepted_by(request), request.headers.get("Range", ""), instance, path, watch=caller.watched
-    )
+    return bulkdata.respond(caller, accepted_by(request), request.headers.get("Range", ""), instance, path)
