@@ -60,11 +60,8 @@ class UserAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         """Count the devices in the same query."""
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(devices=Count("totpdevice", filter=Q(totpdevice__confirmed=True), distinct=True))
-        )
+        users: QuerySet[User] = super().get_queryset(request)
+        return users.annotate(devices=Count("totpdevice", filter=Q(totpdevice__confirmed=True), distinct=True))
 
     @admin.display(description=_("authenticators"))
     def device_count(self, user: User) -> int:

@@ -50,6 +50,11 @@ class EnrolForm(CodeForm):
     )
     field_order = ("name", "code")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"].widget.attrs["autofocus"] = True
+        del self.fields["code"].widget.attrs["autofocus"]
+
 
 class NewPasswordForm(forms.Form):
     """A new password, typed twice."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from apps.audit.services import Context, record
+from apps.audit.services import Context, acting
 from apps.billing.services import subscribe_default
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
@@ -14,16 +14,10 @@ from apps.keys.services import create_clinic_key
 
 def found_clinic(slug: str, name: str, *, context: Context, locale: str = "en", time_zone: str = "UTC") -> Clinic:
     """Return a new clinic with keys and the plan its language begins with; raises ValidationError for a bad slug."""
-    with transaction.atomic():
+    # The changed models write their own entries; `acting` says whose they are.
+    with transaction.atomic(), acting(context):
         clinic = create_clinic(slug, name, locale=locale, time_zone=time_zone)
         with clinic_scope(clinic):
             create_clinic_key(clinic)
             subscribe_default(clinic, locale)
-            record(
-                "clinic.created",
-                context=context,
-                clinic_id=clinic.pk,
-                object_kind="clinic",
-                object_reference=clinic.public_id,
-            )
     return clinic

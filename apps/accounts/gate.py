@@ -64,7 +64,7 @@ def check(request: HttpRequest, rule: Rule | None, clinic_slug: str | None) -> H
     if request.session.get(MUST_CHANGE_PASSWORD) and request.path != reverse("password-change"):
         return _redirect(request, rule, reverse("password-change"))
     if rule.step_up and not has_stepped_up(request):
-        return _redirect(request, rule, f"{reverse('verify')}?{urlencode({'next': _way_back(request)})}")
+        return _redirect(request, rule, f"{reverse('verify')}?{urlencode({'next': request.path})}")
     return None
 
 

@@ -78,15 +78,11 @@ class PasswordPolicy:
         if _contains_personal(password, self.personal):
             found.append(_("Leave out your name, e-mail address, clinic and other things about you."))
         judgement = zxcvbn(password[:_EXAMINED_LENGTH])
-        words = [
-            match["token"]
-            for match in judgement["sequence"]
-            if match["pattern"] == "dictionary" and len(match["token"]) >= _WORD_LENGTH
-        ]
-        if words and not is_passphrase:
+        patterns = {match["pattern"] for match in judgement["sequence"] if len(match["token"]) >= _WORD_LENGTH}
+        if "dictionary" in patterns and not is_passphrase:
             found.append(_("Leave out words that stand in a dictionary, also spelt backwards or with digits."))
-        elif judgement["score"] < _MINIMUM_SCORE:
-            found.append(_("This password is too easy to guess."))
+        elif judgement["score"] < _MINIMUM_SCORE or (patterns & {"sequence", "spatial", "date"} and not is_passphrase):
+            found.append(_("This password is too easy to guess: leave out rows, repetitions and dates."))
         return found
 
 

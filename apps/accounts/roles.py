@@ -158,7 +158,8 @@ class Rule:
         """Return the rule of a page of one clinic.
 
         `api`: a bearer token with a matching scope is accepted too, and strangers get 401 instead of a redirect.
-        `step_up`: the second factor must have been shown within the last five minutes.
+        `step_up`: the second factor must have been shown within the last five minutes; after showing it the person
+        comes back with GET, whatever the method was.
         `post`: the right that POST needs where it differs (DICOMweb searches and stores under one URL).
         """
         return cls(RuleKind.CLINIC, capability=capability, api=api, step_up=step_up, post=post)

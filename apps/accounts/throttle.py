@@ -54,15 +54,15 @@ def _wait_of_username(username: str, now: datetime) -> int:
     if count < USERNAME_FREE:
         return 0
     delay = min(2 ** min(count - USERNAME_FREE, 10), MAXIMUM_WAIT_SECONDS)
-    due = max(row["last"] for row in by_address) + timedelta(seconds=delay)
-    return max(0, int(ceil((due - now).total_seconds())))
+    last: datetime = max(row["last"] for row in by_address)
+    return max(0, ceil((last + timedelta(seconds=delay) - now).total_seconds()))
 
 
 def _wait_of_address(address: str, now: datetime) -> int:
     rows = SignInFailure.objects.filter(remote_addr=address, failed_at__gt=now - ADDRESS_WINDOW)
     # The failure after whose end fewer than the limit remain.
     nth = rows.order_by("-failed_at").values_list("failed_at", flat=True)[ADDRESS_LIMIT - 1 : ADDRESS_LIMIT].first()
-    return 0 if nth is None else max(1, int(ceil((nth + ADDRESS_WINDOW - now).total_seconds())))
+    return 0 if nth is None else max(1, ceil((nth + ADDRESS_WINDOW - now).total_seconds()))
 
 
 def _digest(username: str) -> bytes:
