@@ -114,12 +114,13 @@ class DiskPlace(Place):
             except FileNotFoundError:
                 return None
 
-    def list_shard(self, shard: str) -> Iterator[StoredObject]:
-        for entry in self._entries(shard):
-            name = f"{shard}/{entry.name}"
-            if NAME.fullmatch(name):
-                with suppress(FileNotFoundError):
-                    yield StoredObject(name, datetime.fromtimestamp(entry.stat().st_mtime, UTC))
+    def list_objects(self) -> Iterator[StoredObject]:
+        for shard in SHARDS:
+            for entry in self._entries(shard):
+                name = f"{shard}/{entry.name}"
+                if NAME.fullmatch(name):
+                    with suppress(FileNotFoundError):
+                        yield StoredObject(name, datetime.fromtimestamp(entry.stat().st_mtime, UTC))
 
     def remove_unfinished(self, before: datetime) -> int:
         removed = 0

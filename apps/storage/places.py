@@ -112,8 +112,8 @@ class Place(ABC):
         return self.size(name) is not None
 
     @abstractmethod
-    def list_shard(self, shard: str) -> Iterator[StoredObject]:
-        """Yield the finished objects of one shard."""
+    def list_objects(self) -> Iterator[StoredObject]:
+        """Yield the finished objects, a page or a shard at a time."""
 
     @abstractmethod
     def remove_unfinished(self, before: datetime) -> int:

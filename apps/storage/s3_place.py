@@ -165,10 +165,8 @@ class S3Place(Place):
         except BlobMissingError:
             return None
 
-    def list_shard(self, shard: str) -> Iterator[StoredObject]:
-        pages = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=self.bucket, Prefix=f"{self.prefix}{shard}/"
-        )
+    def list_objects(self) -> Iterator[StoredObject]:
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
         with _explained():
             for page in pages:
                 for entry in page.get("Contents", []):

@@ -10,7 +10,7 @@ from django.utils import timezone
 from apps.clinics.scoping import every_clinic
 from apps.storage.errors import StorageError
 from apps.storage.models import Blob
-from apps.storage.places import PRIMARY, SHARDS, Place, StoredObject, batches, object_name, place_named
+from apps.storage.places import PRIMARY, Place, StoredObject, batches, object_name, place_named
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +59,9 @@ def remove_leftovers(now: datetime | None = None) -> int:
     orphans: list[str] = []
     seen = 0
     with every_clinic():
-        for shard in SHARDS:
-            for batch in batches(_older_than(place, shard, before), BATCH):
-                seen += len(batch)
-                orphans += _without_row(batch)
+        for batch in batches(_older_than(place, before), BATCH):
+            seen += len(batch)
+            orphans += _without_row(batch)
     if len(orphans) > max(FEW_ORPHANS, seen // 2):
         log.error("the sweep found too many objects without a row and removed none: check that the database is right")
         return removed
@@ -70,8 +69,8 @@ def remove_leftovers(now: datetime | None = None) -> int:
     return removed + len(orphans)
 
 
-def _older_than(place: Place, shard: str, before: datetime) -> Iterator[StoredObject]:
-    return (stored for stored in place.list_shard(shard) if stored.modified_at < before)
+def _older_than(place: Place, before: datetime) -> Iterator[StoredObject]:
+    return (stored for stored in place.list_objects() if stored.modified_at < before)
 
 
 def _without_row(batch: list[StoredObject]) -> list[str]:

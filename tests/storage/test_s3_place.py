@@ -53,6 +53,14 @@ def test_thousand_objects_are_deleted_with_one_request(bucket: S3Place, requests
     assert requests == ["DeleteObjects"]
 
 
+def test_listing_asks_for_pages_not_for_objects(bucket: S3Place, requests: list[str]) -> None:
+    names = [new_name() for _ in range(40)]
+    bucket.write_many((name, b"x") for name in names)
+    requests.clear()
+    assert {stored.name for stored in bucket.list_objects()} == set(names)
+    assert requests == ["ListObjectsV2"]
+
+
 def test_objects_lie_below_the_configured_location(bucket: S3Place, s3_server: S3Server) -> None:
     name = store(bucket, b"x")
     found = s3_server.client().list_objects_v2(Bucket=bucket.bucket)
@@ -116,7 +124,7 @@ def test_service_that_does_not_answer_is_named_as_such(settings: Settings, s3_se
         lambda: place.open(new_name(), 1).read(0, 1),
         lambda: place.delete([new_name()]),
         lambda: place.exists(new_name()),
-        lambda: list(place.list_shard("00")),
+        lambda: list(place.list_objects()),
     ):
         with pytest.raises(PlaceUnavailableError, match="cannot be reached"):
             use()

@@ -597,15 +597,14 @@ class TestSweep:
     def test_row_that_arrives_during_the_sweep_saves_its_bytes(
         self, clinic: Clinic, disk: DiskPlace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        list_shard = DiskPlace.list_shard
+        list_objects = DiskPlace.list_objects
         late: list[Blob] = []
 
-        def slow_listing(self: DiskPlace, shard: str) -> Iterator[StoredObject]:
-            if not late:
-                late.append(write_blob(clinic, "instance", [b"late"]))
-            return list_shard(self, shard)
+        def slow_listing(self: DiskPlace) -> Iterator[StoredObject]:
+            late.append(write_blob(clinic, "instance", [b"late"]))
+            return list_objects(self)
 
-        monkeypatch.setattr(DiskPlace, "list_shard", slow_listing)
+        monkeypatch.setattr(DiskPlace, "list_objects", slow_listing)
         assert sweep.remove_leftovers(timezone.now() + LATER) == 0
         assert open_blob(late[0]).read() == b"late"
 
