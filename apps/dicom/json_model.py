@@ -259,5 +259,7 @@ def _value_bytes(file: BinaryIO, header: Header, dataset: Dataset, tag: int) -> 
         raise BulkDataError(Code.NO_SUCH_ELEMENT)
     vr = elements.element_vr(dataset, element)
     vr = _AMBIGUOUS.get(vr, vr)
+    if vr not in elements.BINARY_VRS:
+        raise BulkDataError(Code.NO_SUCH_ELEMENT)
     is_little_endian = element.is_little_endian if isinstance(element, RawDataElement) else True
     return vr, little_endian(element.value, vr, is_little_endian)

@@ -55,6 +55,9 @@ DOUBLE_FLOAT_PIXEL_DATA: Final = 0x7FE00009
 _EXTENDED_OFFSET_TABLE: Final = 0x7FE00001
 _PIXEL_TAGS: Final = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA})
 _UNDEFINED: Final = 0xFFFFFFFF
+_HEAD_BYTES: Final = 8
+"""Tag and length of an element or item: what pydicom asks for first, and where a cut file ends in the middle."""
+_ITEM_TAG: Final = {True: b"\xfe\xff\x00\xe0", False: b"\xff\xfe\xe0\x00"}
 _KNOWN_VRS: Final = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
 )
@@ -206,6 +209,7 @@ class _BoundedFile(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         left = max(self.size - self._at, 0)
+        is_head = size == _HEAD_BYTES
         if size < 0 or size > left:
             size = left
         self._reads += 1
@@ -216,6 +220,8 @@ class _BoundedFile(io.RawIOBase):
             raise RejectedError(Code.TOO_LARGE)
         data = self._file.read(size)
         self._at += len(data)
+        if is_head and size and len(data) < _HEAD_BYTES and data.strip(b"\0"):
+            raise RejectedError(Code.TRUNCATED)
         return data
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -302,6 +308,7 @@ class _Parser:
         meta = read_dataset(
             cast("BinaryIO", self.file), False, True, stop_when=lambda tag, *_: tag >> 16 != 2, at_top_level=True
         )
+        _check_nesting(meta)
         return meta if len(meta) else None
 
     def _guess_transfer_syntax(self) -> str:
@@ -456,13 +463,14 @@ def inflate(file: BinaryIO, offset: int, file_size: int) -> bytes:
     inflater = zlib.decompressobj(zlib.MAX_WBITS if has_zlib_head else -zlib.MAX_WBITS)
     inflated = bytearray()
     try:
-        while chunk and not inflater.eof:
-            while chunk and not inflater.eof:
-                inflated += inflater.decompress(chunk, 1 << 20)
-                if len(inflated) > limit:
-                    raise RejectedError(Code.EXPANDS_BEYOND_LIMIT)
-                chunk = inflater.unconsumed_tail
-            chunk = file.read(64 << 10)
+        while not inflater.eof:
+            piece = inflater.decompress(chunk, 1 << 20)
+            inflated += piece
+            if len(inflated) > limit:
+                raise RejectedError(Code.EXPANDS_BEYOND_LIMIT)
+            if not chunk and not piece:
+                break
+            chunk = inflater.unconsumed_tail or file.read(64 << 10)
     except zlib.error as error:
         raise RejectedError(Code.MALFORMED) from error
     if not inflater.eof:
@@ -512,15 +520,19 @@ def _check_nesting(dataset: Dataset) -> None:
             raise RejectedError(Code.TOO_MANY_ELEMENTS)
         for tag, element in list(item.items()):
             if isinstance(element, RawDataElement):
-                if element.length != _UNDEFINED and len(element.value or b"") < element.length:
+                value = element.value or b""
+                if element.length != _UNDEFINED and len(value) < element.length:
                     raise RejectedError(Code.TRUNCATED)
                 if _effective_vr(tag, element.VR) != "SQ":
                     continue
+                # Items are counted before they are made: each costs pydicom a data set.
+                if count + value.count(_ITEM_TAG[element.is_little_endian]) > MAX_ELEMENTS:
+                    raise RejectedError(Code.TOO_MANY_ELEMENTS)
             elif element.VR != "SQ":
                 continue
-            value = item[tag].value
-            if isinstance(value, DicomSequence):
-                pending.extend((child, depth + 1) for child in value)
+            items = item[tag].value
+            if isinstance(items, DicomSequence):
+                pending.extend((child, depth + 1) for child in items)
 
 
 def _bytes_of(dataset: Dataset, tag: int) -> bytes:
