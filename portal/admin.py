@@ -47,7 +47,7 @@ class PortalAdminSite(AdminSite):
         user: Any = request.user
         return bool(user.is_authenticated and user.is_platform_admin and user.is_verified())
 
-    def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponseRedirect:  # type: ignore[override]
+    def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponseRedirect:
         """Send people to the one sign-in."""
         return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}?{urlencode({'next': reverse('admin:index')})}")
 

@@ -32,7 +32,7 @@ class Context:
         return cls(actor_kind="system", actor_reference=name)
 
 
-_NOBODY: Final = Context.system("viewbox")
+_NOBODY: Final = Context.system("")
 _current: ContextVar[Context] = ContextVar("audit_context", default=_NOBODY)
 
 

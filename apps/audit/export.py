@@ -56,7 +56,7 @@ def spoken_verbs() -> dict[str, str]:
 
 def csv_lines(events: Iterable[AuditEvent], words: Mapping[str, str]) -> Iterator[str]:
     """Yield the header and one line for each event; times are UTC (ISO 8601)."""
-    writer = csv.writer(_Echo())  # type: ignore[arg-type]  # only write() is asked for
+    writer = csv.writer(_Echo())
     # The mark tells spreadsheets that this is UTF-8.
     yield "\ufeff" + str(writer.writerow(COLUMNS))
     for event in events:

@@ -24,7 +24,7 @@ class Outcome(models.TextChoices):
     FAILURE = "failure", _("Failed")
 
 
-class AuditEventManager(LogEntryManager):  # type: ignore[misc]
+class AuditEventManager(LogEntryManager, models.Manager["AuditEvent"]):
     """Fills in what auditlog does not know: the clinic, the verb, who acts; and leaves names out."""
 
     def log_create(self, instance: models.Model, force_log: bool = False, **kwargs: Any) -> AuditEvent | None:
@@ -66,7 +66,7 @@ class AuditEventManager(LogEntryManager):  # type: ignore[misc]
         return event
 
 
-class AuditEvent(AbstractLogEntry):  # type: ignore[misc]
+class AuditEvent(AbstractLogEntry):
     """One thing that happened; append-only by triggers (ASVS 16.4, DICOM PS3.15 A.5).
 
     auditlog's own fields carry changes of configuration models; `verb` and the references carry everything else.

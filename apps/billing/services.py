@@ -145,7 +145,7 @@ def reserve(clinic: Clinic, limit: Limit, amount: int, *, used: Callable[[], int
     wanted = used() + amount
     if allowed is not None and amount > 0 and wanted > allowed:
         raise LimitReachedError(
-            _(_REACHED[limit]) % {"plan": plan.name, "allowed": _in_words(limit, allowed)},
+            str(_REACHED[limit]) % {"plan": plan.name, "allowed": _in_words(limit, allowed)},
         )
     return Usage(limit=limit, used=wanted, allowed=allowed)
 
