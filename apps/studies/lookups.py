@@ -30,7 +30,7 @@ class Wildcard(Lookup):
 
 
 @CharField.register_lookup
-class AnyCaseWildcard(Lookup):  # type: ignore[type-arg]  # generic in the stubs only
+class AnyCaseWildcard(Lookup):
     """`field__any_case_wildcard="abc*"`: without regard to case, for texts that people type; reads every row."""
 
     lookup_name = "any_case_wildcard"
