@@ -52,6 +52,16 @@ def demonstration_files() -> Iterator[tuple[str, bytes]]:
         yield name, folder.joinpath(name).read_bytes()
 
 
+def make_password() -> str:
+    """Return 20 random characters, about 88 bits, in which no word can stand: there is no vowel, nor a digit for one."""
+    letters, digits = "bcdfghjkmnpqrstvwxz", "26789"
+    alphabet = letters + letters.upper() + digits
+    while True:
+        text = "".join(secrets.choice(alphabet) for _ in range(20))
+        if any(c in digits for c in text) and text.lower() != text and text.upper() != text:
+            return "-".join(text[at : at + 5] for at in range(0, 20, 5))
+
+
 def create(report: Callable[[str], object]) -> Credentials:
     """Make the clinic, its owner with a random password, and its studies; report progress in words."""
     password = random_password()

@@ -24,7 +24,7 @@ from tests.s3_server import s3_server
 
 __all__ = ["s3_server"]
 
-PASSWORD = "Correct-Horse-7-Battery"
+PASSWORD = "Vq7#kxwn-Zrb4tm"
 TOTP_SEED = bytes(range(20))
 SAMPLES = Path(settings.BASE_DIR).parent / "shared" / "dicom"
 

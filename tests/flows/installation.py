@@ -101,6 +101,13 @@ class Installation:
         """Return all that the processes logged."""
         return "\n".join(path.read_text(errors="replace") for path in sorted((self.data_dir / "log").glob("*.log")))
 
+    def places_of_bytes(self) -> list[Path]:
+        """Return the folders in which this installation and its broker keep bytes."""
+        places = [self.data_dir]
+        if os.environ["TEST_STACK"] == "servers":
+            places += [Path(os.environ["TEST_RUN_DIR"]) / name for name in ("redis", "s3")]
+        return places
+
     def stop(self) -> None:
         """End all processes."""
         if self.process and self.process.poll() is None:
