@@ -22,7 +22,8 @@ from apps.viewer.assets import current_build
 from apps.viewer.configuration import MODES, Configuration, mode_for
 
 # The viewer sets styles from scripts and draws into blob: images; it may not make code from text, nor ask another host.
-# PDF documents are fetched and shown as blob: objects.
+# PDF documents are fetched and shown as blob: objects; the element stands there without an address at first, which
+# counts as the page's own.
 VIEWER_POLICY: Final = {
     "default-src": [NONE],
     "script-src": [SELF],
@@ -32,7 +33,7 @@ VIEWER_POLICY: Final = {
     "connect-src": [SELF],
     "worker-src": [SELF],
     "media-src": [SELF, "blob:"],
-    "object-src": ["blob:"],
+    "object-src": [SELF, "blob:"],
     "frame-src": ["blob:"],
     "base-uri": [NONE],
     "form-action": [NONE],

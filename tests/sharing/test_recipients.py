@@ -169,7 +169,7 @@ def test_only_the_links_own_studies_exist_SHARE_06(
     for other in (second_study, foreign_study):
         assert dana.get(f"{home_of(shared)}studies/{other.public_id}/").status_code == 404
         assert dana.get(f"{home_of(shared)}download/{other.public_id}/").status_code == 404
-    for url in ("/c/alpha/studies/", "/c/alpha/links/", "/c/alpha/dicomweb/studies"):
+    for url in ("/c/alpha/", "/c/alpha/links/", "/c/alpha/dicomweb/studies"):
         assert dana.get(url).status_code in (302, 401)
 
 
@@ -237,8 +237,6 @@ def test_opening_needs_the_pages_own_form_WEB_03(dana: Client, shared_without_pi
 
 def test_closing_forgets_the_link_on_this_computer(dana: Client, shared: services.Shared) -> None:
     open_link(dana, shared)
-    response = submit(dana, home_of(shared))  # GET, then POST to the same address: not allowed there
-    assert response.status_code == 405
     form = _Form()
     form.feed(dana.get(home_of(shared)).content.decode())
     closed = dana.post(f"{home_of(shared)}close/", form.values, headers={"Origin": "null"})
