@@ -87,8 +87,8 @@ def _members(path: Path, name: str) -> Iterator[Source]:
         try:
             file: BinaryIO = opened.enter_context(path.open("rb"))
             archive = Archive(file)
-        except (ArchiveError, OSError) as error:
-            yield Source(str(path), name, _refuse(error if isinstance(error, ArchiveError) else UnreadableError()))
+        except (ArchiveError, OSError) as fault:
+            yield Source(str(path), name, _refuse(fault if isinstance(fault, ArchiveError) else UnreadableError()))
             return
         if not archive.members:
             yield Source(

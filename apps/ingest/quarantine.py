@@ -72,10 +72,10 @@ def take(clinic: Clinic, arrivals: Iterable[Arrival]) -> Iterator[list[Taken]]:
                 item.error = error
             if len(group) >= GROUP_FILES or sum(len(waiting.data) for waiting in group) > GROUP_BYTES:
                 done, group = group, []
-                yield _write_together(clinic, done)
+                yield write_together(clinic, done)
         if group:
             done, group = group, []
-            yield _write_together(clinic, done)
+            yield write_together(clinic, done)
     except BaseException:
         destroy(group)
         raise
@@ -110,7 +110,11 @@ def _read(clinic: Clinic, item: Taken) -> None:
         item.blob = writer.commit()
 
 
-def _write_together(clinic: Clinic, group: list[Taken]) -> list[Taken]:
+def write_together(clinic: Clinic, group: list[Taken]) -> list[Taken]:
+    """Write those of a group that are still in memory into blobs with one wait for the disk; return the group.
+
+    Raises StorageError; nothing of the group is left then.
+    """
     small = [item for item in group if item.blob is None and item.error is None]
     try:
         blobs = storage.write_blobs(clinic, QUARANTINE_KIND, [item.data for item in small], quarantined=True)

@@ -24,7 +24,6 @@ from apps.ingest.errors import IngestError, NoFilesError
 from apps.ingest.models import Upload, UploadBatch
 from apps.ingest.naming import display_name
 from apps.ingest.outcomes import describe
-from apps.ingest.uploadhandler import QuarantinedFile
 from apps.storage.errors import StorageError
 from apps.storage.models import Blob
 from apps.studies.models import Study
@@ -32,6 +31,7 @@ from apps.studies.models import Study
 ROWS_ON_A_PAGE: Final = 200
 BATCHES_ON_A_PAGE: Final = 25
 ROWS_ON_A_STUDY: Final = 20
+STUDY_BUTTONS: Final = 5
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
@@ -84,7 +84,7 @@ def receive_files(request: HttpRequest, clinic_slug: str, batch_id: str) -> Http
 
 
 def _take_files(request: HttpRequest, principal: Principal, batch: UploadBatch) -> list[dict[str, Any]]:
-    files = [file for _name, group in request.FILES.lists() for file in group if isinstance(file, QuarantinedFile)]
+    files = uploadhandler.files_of(request)
     if not files:
         raise NoFilesError
     names = _names(request.POST.get("names", ""))
@@ -178,7 +178,7 @@ def batch(request: HttpRequest, clinic_slug: str, batch_id: str) -> HttpResponse
         "page": page,
         "show": group if group in queries.GROUPS else "",
         "groups": [{"name": name, "title": title, "count": progress.count(name)} for name, title in _groups()],
-        "study_urls": list(dict.fromkeys(row["study_url"] for row in rows if row["study_url"]))[:12],
+        "study_urls": list(dict.fromkeys(row["study_url"] for row in rows if row["study_url"]))[:STUDY_BUTTONS],
     }
     return render(request, "ingest/batch.html", context)
 

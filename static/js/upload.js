@@ -11,6 +11,7 @@ const PARALLEL = 3;
 const ATTEMPTS = 8;
 const POLL_MS = 1200;
 const BUILD_ROWS = 400;
+const STUDY_BUTTONS = 5;
 const RETRY_STATUS = new Set([0, 408, 425, 429, 500, 502, 503, 504]);
 
 const root = document.getElementById("upload");
@@ -25,6 +26,7 @@ function start(page) {
     link: find("link"), studies: find("studies"), filters: find("filters"), row: document.getElementById("upload-row"),
   };
   const maxFileBytes = Number(page.dataset.maxFileBytes);
+  const inOrder = new Intl.Collator(document.documentElement.lang, { numeric: true });
   const number = new Intl.NumberFormat(document.documentElement.lang);
   const state = {
     batch: null, items: [], queue: [], active: new Set(), stopped: false, closed: true, byUpload: new Map(), byKey: new Map(),
@@ -104,6 +106,8 @@ function start(page) {
     if (!chosen.length) return;
     if (!state.startedAt) state.startedAt = performance.now();
     state.stopped = false;
+    chosen.sort((one, other) => inOrder.compare(one.name, other.name));
+    page.classList.add("is-used");
     const added = chosen.map(({ file, name }) => {
       const item = {
         key: String(state.items.length + 1), file, name, bytes: file ? file.size : 0, sent: 0, state: "waiting",
@@ -445,7 +449,7 @@ function start(page) {
       if (left > 1) line += ` · ${left > 90 ? say("minutesLeft", { count: Math.ceil(left / 60) }) : say("secondsLeft", { count: left })}`;
     }
     part.sent.textContent = line;
-    const isDone = !isSending && !state.items.some(isPending);
+    const isDone = !isSending && !state.items.some((item) => isPending(item) || ["waiting", "sending"].includes(item.state));
     const outcome = say(isDone ? "allDone" : "doneLine", {
       done: number.format(finished), total: number.format(state.items.length), stored: number.format(counts.stored),
       duplicate: number.format(counts.duplicate), problem: number.format(counts.problem), ignored: number.format(counts.ignored),
@@ -487,7 +491,7 @@ function start(page) {
     let n = 0;
     for (const [url] of state.studies) {
       n += 1;
-      if (n > 12) break;
+      if (n > STUDY_BUTTONS) break;
       const link = document.createElement("a");
       link.href = url;
       link.className = "btn btn-primary";
