@@ -11,6 +11,7 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
+from apps.accounts.services import rule_of
 from apps.jobs.services import has_live_worker
 from apps.storage import services as storage
 from portal.celery import app
@@ -63,26 +64,38 @@ def _ask_broker() -> bool:
     return True
 
 
+def _failure(
+    request: HttpRequest, status: int, code: str, message: str, context: dict[str, Any] | None = None
+) -> HttpResponse:
+    """Return the page of an error; programs, whose URLs declare it, get the code and the sentence as JSON."""
+    match = request.resolver_match
+    rule = rule_of(match.func) if match is not None else None
+    if rule is not None and rule.api:
+        return JsonResponse({"code": code, "message": message}, status=status)
+    return render(request, f"{status}.html", context, status=status)
+
+
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """400: the request could not be understood."""
-    return render(request, "400.html", status=400)
+    return _failure(request, 400, "bad-request", "The request could not be understood.")
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """403: the form is stale or came from elsewhere."""
-    return render(request, "403.html", {"is_stale_form": True}, status=403)
+    return _failure(request, 403, "csrf", "The request carries no valid CSRF token.", {"is_stale_form": True})
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """403: signed in, but the role does not include this."""
-    return render(request, "403.html", {"sentence": str(exception or "")}, status=403)
+    sentence = str(exception or "")
+    return _failure(request, 403, "forbidden", sentence or "This is not allowed here.", {"sentence": sentence})
 
 
 def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """404: the same for what is not there and for what is somebody else's."""
-    return render(request, "404.html", status=404)
+    return _failure(request, 404, "not-found", "There is nothing here.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """500: our fault; the number on the page finds the log line."""
-    return render(request, "500.html", status=500)
+    return _failure(request, 500, "server-error", "The request failed for a reason of ours.")

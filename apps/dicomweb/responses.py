@@ -17,6 +17,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from apps.access.services import Principal, principal_of
+from apps.audit.errors import AuditUnavailableError
 from apps.clinics.scoping import clinic_scope
 from apps.dicom.errors import DicomError
 from apps.dicomweb.errors import DicomwebError
@@ -114,6 +115,12 @@ def _guarded(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     except (StorageError, KeyUnavailableError, SealBrokenError) as error:
         log.error("stored bytes cannot be had: %s", error.code)
         return error_response(_STATUS_OF_CODE.get(error.code, HTTPStatus.SERVICE_UNAVAILABLE), error.code, str(error))
+    except AuditUnavailableError:
+        response = error_response(
+            HTTPStatus.SERVICE_UNAVAILABLE, "audit-unavailable", "This could not be recorded, so it was not done."
+        )
+        response["Retry-After"] = "5"
+        return response
     except (Http404, NoThumbnailError):
         return error_response(HTTPStatus.NOT_FOUND, "not-found", "There is nothing here.")
     except (PermissionDenied, PermissionError):

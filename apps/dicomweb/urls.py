@@ -63,6 +63,12 @@ def _reading_and_storing(view: Callable[..., HttpResponseBase]) -> Callable[...,
 
 def _patterns() -> Iterator[URLPattern]:
     clinic, link = "c/<slug:clinic_slug>/dicomweb/", "v/<str:link_id>/dicomweb/"
+    yield page(
+        f"{clinic}stored/<str:batch_id>",
+        require_http_methods(_READ)(for_clinic(store.retrieve_store_status)),
+        Rule.clinic(Capability.UPLOAD_CREATE, api=True),
+        name="dicomweb-store-status",
+    )
     for name, path, view, capability in RESOURCES:
         if name in _ALSO_STORED:
             rule = Rule.clinic(capability, api=True, post=Capability.UPLOAD_CREATE)
@@ -72,12 +78,11 @@ def _patterns() -> Iterator[URLPattern]:
             reading = require_http_methods(_READ)(for_clinic(view))
         yield page(clinic + path, reading, rule, name=f"dicomweb-{name}")
         yield page(link + path, require_http_methods(_READ)(for_link(view)), Rule.link(), name=f"dicomweb-link-{name}")
+    # Whatever else is asked for is answered as the rest is: JSON, and not a page.
     yield page(
-        f"{clinic}stored/<str:batch_id>",
-        require_http_methods(_READ)(for_clinic(store.retrieve_store_status)),
-        Rule.clinic(Capability.UPLOAD_CREATE, api=True),
-        name="dicomweb-store-status",
+        f"{clinic}<path:rest>", for_clinic(search.find_nothing), Rule.clinic(_VIEW, api=True), name="dicomweb-rest"
     )
+    yield page(f"{link}<path:rest>", for_link(search.find_nothing), Rule.link(), name="dicomweb-link-rest")
 
 
 urlpatterns = list(_patterns())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 
 from apps.access.services import authorise
 from apps.accounts.roles import Capability
@@ -66,6 +66,11 @@ def search_for_instances(
     if study is not None and metadata.is_needed(search):
         metadata.complete_instances(search, found.rows, results, caller.root, max_reads=MAX_METADATA_READS)
     return _answer(results, media_type, search, has_more=found.has_more)
+
+
+def find_nothing(request: HttpRequest, caller: Caller, rest: str) -> HttpResponse:
+    """Answer for paths that are no resource of DICOMweb."""
+    raise Http404
 
 
 _MULTIPART_JSON = "multipart/related"
