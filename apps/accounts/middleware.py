@@ -8,8 +8,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 
@@ -26,10 +28,13 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 
 def declared_rule(request: HttpRequest, view: Callable[..., Any]) -> Rule | None:
-    """Return the rule that a request has to satisfy; everything in Django admin is for platform admins."""
+    """Return the rule that a request has to satisfy.
+
+    Everything in Django admin is for platform admins, and changing something there asks for a fresh second factor.
+    """
     match = request.resolver_match
     if match is not None and "admin" in match.app_names:
-        return Rule.platform()
+        return Rule.platform(step_up=request.method not in ("GET", "HEAD"))
     return rule_of(view)
 
 
@@ -47,6 +52,19 @@ class RequestIdMiddleware:
         if not response.has_header("Cache-Control"):
             response["Cache-Control"] = "no-store"
         return response
+
+
+class PersonSessionMiddleware(SessionMiddleware):
+    """Django's sessions; the cookie of a platform admin follows no link from elsewhere (SESS-01)."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Save the session and set its cookie, SameSite=Strict for platform admins."""
+        answer: HttpResponse = super().process_response(request, response)
+        row = getattr(getattr(request, "session", None), "row", None)
+        cookie = answer.cookies.get(settings.SESSION_COOKIE_NAME)
+        if cookie and row is not None and row.user is not None and row.user.is_platform_admin:
+            cookie["samesite"] = "Strict"
+        return answer
 
 
 class SessionTimeoutMiddleware:

@@ -37,7 +37,7 @@ class UserManager(BaseUserManager["User"]):
         return self.get(email__iexact=username)
 
 
-class User(AbstractBaseUser):
+class User(AbstractBaseUser):  # type: ignore[django-manager-missing]  # django-otp has no types
     """A person. What they may do comes from their memberships; platform admins run the installation."""
 
     public_id = PublicIdField()

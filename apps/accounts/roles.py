@@ -170,6 +170,6 @@ class Rule:
         return cls(RuleKind.LINK)
 
     @classmethod
-    def platform(cls) -> Rule:
-        """Return the rule of pages for the installation's own staff."""
-        return cls(RuleKind.PLATFORM)
+    def platform(cls, *, step_up: bool = False) -> Rule:
+        """Return the rule of pages for the installation's own staff; `step_up` as for `clinic`."""
+        return cls(RuleKind.PLATFORM, step_up=step_up)

@@ -7,12 +7,13 @@ from datetime import timedelta
 import time_machine
 from django.test import Client
 from django.utils import timezone
+from django_otp.oath import totp
 
-from apps.accounts.models import Membership, User, UserSession
+from apps.accounts.models import Membership, TotpDevice, User, UserSession
 from apps.accounts.sessions import SessionStore
 from apps.audit.models import AuditEvent
 from apps.clinics.models import Clinic
-from tests.conftest import signed_in
+from tests.conftest import PASSWORD, TOTP_SEED, signed_in
 
 PAGE = "/account/sessions/"
 
@@ -131,3 +132,12 @@ def test_cookies_are_host_bound_when_secure_SESS_01(alice: User):
         assert cookie["httponly"]
         assert cookie["samesite"] == "Lax"
         assert not cookie["domain"]
+
+
+def test_an_admins_cookie_follows_no_foreign_link_SESS_01(platform_admin: User, alice: User):
+    for person, expected in ((platform_admin, "Strict"), (alice, "Lax")):
+        client = Client()
+        client.post("/sign-in/", {"email": person.email, "password": PASSWORD})
+        device = TotpDevice.objects.get(user=person)
+        answer = client.post("/sign-in/code/", {"device": device.public_id, "code": f"{totp(TOTP_SEED):06}"})
+        assert answer.cookies["session"]["samesite"] == expected

@@ -106,6 +106,16 @@ def test_reset_says_the_same_for_known_and_unknown_AUTH_13(alice: User, client: 
     assert [letter.to for letter in mail.outbox] == [[alice.email]]
 
 
+def test_a_mailbox_is_not_filled_by_strangers(alice: User, client: Client):
+    for _ in range(3):
+        client.post("/password/reset/", {"email": alice.email})
+    process_until_idle()
+    assert len(mail.outbox) == 1
+    for number in range(50):
+        answer = client.post("/password/reset/", {"email": f"person{number}@alpha.example"})
+    assert answer.status_code == 429
+
+
 def test_unknown_address_costs_a_hash_too_AUTH_13(alice: User, client: Client, monkeypatch: pytest.MonkeyPatch):
     hashed: list[str] = []
     monkeypatch.setattr(
@@ -153,10 +163,10 @@ def test_one_address_never_makes_a_name_wait_elsewhere_AUTH_07(alice: User, quic
 
 
 def test_many_addresses_are_stopped_by_the_names_own_curve_AUTH_07(alice: User, quick_hash: None):
-    examined = 0
+    attacker, examined = Client(), 0
     for host in range(100):
         for _ in range(5):
-            answer = sign_in(Client(REMOTE_ADDR=f"203.0.113.{host}"), alice.email, WRONG)
+            answer = sign_in(attacker, alice.email, WRONG, REMOTE_ADDR=f"203.0.113.{host}")
             examined += answer.status_code == 422
     assert examined <= throttle.USERNAME_FREE + 1
     assert throttle.seconds_to_wait(alice.email, "198.51.100.7") > 0

@@ -15,7 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.accounts import factors, invitations, resets, signin
-from apps.accounts.addresses import audit_context
+from apps.accounts.addresses import audit_context, client_address
 from apps.accounts.errors import InvitationInvalidError, TooManyAttemptsError, WrongCodeError
 from apps.accounts.forms import CodeForm, EnrolForm, InvitedForm, NewPasswordForm, ResetForm, SignInForm
 from apps.accounts.models import Invitation, Membership, User
@@ -197,7 +197,10 @@ def request_reset(request: HttpRequest) -> HttpResponse:
     """Take an e-mail address and promise a letter, whether or not it belongs to anybody (AUTH-13)."""
     form = ResetForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        resets.request_reset(form.cleaned_data["email"])
+        try:
+            resets.request_reset(form.cleaned_data["email"], client_address(request))
+        except TooManyAttemptsError as error:
+            return signin.too_many_attempts(request, error.retry_after_seconds)
         return render(request, "accounts/reset_requested.html")
     return render(request, "accounts/reset_request.html", {"form": form}, status=_status(form))
 
