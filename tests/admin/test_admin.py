@@ -254,6 +254,19 @@ def test_somebody_who_lost_the_office_is_out_at_once_ADM_01(as_platform_admin: C
     assert as_platform_admin.get(reverse("admin:index")).status_code == 404
 
 
+def test_a_change_asks_for_a_fresh_second_factor_ADM_01(
+    as_platform_admin: Client, platform_admin: User, clinic_a: Clinic
+) -> None:
+    UserSession.objects.filter(user=platform_admin).update(verified_at=timezone.now() - timedelta(minutes=6))
+    page = reverse("admin:clinics_clinic_changelist")
+    assert as_platform_admin.get(page).status_code == 200
+    answer = as_platform_admin.post(page, {"action": "suspend", "_selected_action": [clinic_a.pk]})
+    assert answer.status_code == 302
+    assert answer["Location"].startswith(reverse("verify"))
+    clinic_a.refresh_from_db()
+    assert not clinic_a.is_suspended
+
+
 # --- what it does -----------------------------------------------------------------------------------------------------
 
 
@@ -340,7 +353,7 @@ def test_failed_uploads_of_all_clinics_are_listed_with_their_reason(
 def test_health_page_says_how_storage_jobs_and_trail_are(as_platform_admin: Client, populated: None) -> None:
     response = as_platform_admin.get(reverse("admin:health"))
     assert response.status_code == 200
-    assert response.context["storage"]["is_ok"] is True
+    assert response.context["storage"]["is_ok"] is True, response.context["storage"]
     assert response.context["jobs"]["failed"] == 1
     assert response.context["trail"]["missing_triggers"] == []
     assert CANARY not in response.content.decode()

@@ -23,6 +23,7 @@ from apps.audit.merkle import FIELDS, leaf_of, root_of
 from apps.audit.models import AuditEvent, Seal, SealMember
 from apps.audit.services import ChainReport, Context, Entry, record, record_many, seal_events, verify_trail
 from apps.clinics.models import Clinic
+from apps.jobs.registry import PERIODIC
 
 PROGRAM = Context.system("test")
 
@@ -323,3 +324,22 @@ def test_command_reports_missing_triggers_AUD_06(db: None) -> None:
 def test_command_refuses_an_unknown_clinic(db: None) -> None:
     with pytest.raises(CommandError, match="nowhere"):
         call_command("verify_audit", clinic="nowhere")
+
+
+# --- by the clock -----------------------------------------------------------------------------------------------------
+
+
+def test_the_scheduler_seals_every_minute_and_verifies_every_day_AUD_04() -> None:
+    assert PERIODIC["audit.seal"].function is seal_events
+    assert PERIODIC["audit.seal"].every_seconds <= 60
+    assert PERIODIC["audit.verify"].every_seconds <= 24 * 60 * 60
+
+
+@pytest.mark.django_db
+def test_the_daily_verification_raises_the_alarm_AUD_06(caplog: pytest.LogCaptureFixture) -> None:
+    victim = write(3)[0]
+    PERIODIC["audit.verify"].function()
+    assert "not intact" not in caplog.text
+    tamper("UPDATE audit_auditevent SET verb = 'a.b' WHERE id = %s", victim.pk)
+    PERIODIC["audit.verify"].function()
+    assert "audit trail of clinic 7 is not intact" in caplog.text
