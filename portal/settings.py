@@ -198,6 +198,7 @@ STATIC_URL = "/static/"
 STATIC_ROOT = env.str("PORTAL_STATIC_ROOT", default=str(BASE_DIR / "var" / "static"))
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_ROOT = BASE_DIR / "static" / "root"
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # nobody else embeds our files
 WHITENOISE_ADD_HEADERS_FUNCTION = add_headers
 WHITENOISE_IMMUTABLE_FILE_TEST = is_immutable
 
@@ -234,7 +235,10 @@ AXES_CLIENT_IP_CALLABLE = "apps.accounts.services.client_address"
 AXES_LOCKOUT_CALLABLE = "apps.accounts.services.locked_out"
 AXES_ENABLE_ACCESS_FAILURE_LOG = False
 AXES_VERBOSE = False
-AXES_SENSITIVE_PARAMETERS = ["username", "password"]
+# What is typed as a name may be a password: hashed, and no copy of the form.
+AXES_USERNAME_CALLABLE = "apps.accounts.throttle.hashed_username"
+AXES_SENSITIVE_PARAMETERS = ["username", "email", "password", "csrfmiddlewaretoken", "next"]
+AXES_DISABLE_ACCESS_LOG = True  # our own trail has it
 AXES_HTTP_RESPONSE_CODE = 429
 
 # --- audit ------------------------------------------------------------------------------------------------------------

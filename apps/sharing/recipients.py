@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from apps.access.services import authorise
 from apps.accounts.roles import Capability
+from apps.exports.services import instances_of, study_zip, zip_name
 from apps.links import services as links
 from apps.links.errors import LinkUnavailableError, TooManyAttemptsError, WrongPinError
 from apps.sharing import services
@@ -82,10 +83,14 @@ def share_home(request: HttpRequest, link_id: str) -> HttpResponseBase:
 def share_download(request: HttpRequest, link_id: str, public_id: str) -> HttpResponseBase:
     """Send one study of the link as a ZIP, where the link allows it."""
     share = request.share  # type: ignore[attr-defined]
-    study = get_object_or_404(share.studies.select_related("patient"), public_id=public_id)
-    if not share.may_download:
-        raise Http404
-    raise Http404
+    study = get_object_or_404(share.studies.select_related("patient", "clinic"), public_id=public_id)
+    details = {"format": "zip", "instance_count": study.number_of_study_related_instances}
+    authorise(request, Capability.STUDY_DOWNLOAD, study, verb="study.downloaded", details=details)
+    documents = study.documents.select_related("study", "blob", "clinic").order_by("created_at", "pk")
+    chunks = study_zip(instances_of([study]), documents)
+    response = StreamingHttpResponse(services.while_shared(request, link_id, chunks), content_type="application/zip")
+    response["Content-Disposition"] = f'attachment; filename="{zip_name([study])}"'
+    return response
 
 
 @csrf_protected_without_referer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -32,6 +32,7 @@ from apps.studies.models import Study
 KIND: Final = "share"
 # What a recipient may do, besides downloading where the link says so. Searching finds the link's own studies only.
 RECIPIENT_CAPABILITIES: Final = frozenset({Capability.STUDY_SEARCH, Capability.STUDY_VIEW})
+RECHECK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,14 @@ def shares_seen_by(principal: Principal) -> QuerySet[ShareLink]:
 
 
 def views_of(share: ShareLink) -> QuerySet[AuditEvent]:
-    """Return what the trail says of this link, newest first: who opened it from where, and what they looked at."""
-    return AuditEvent.objects.filter(
+    """Return what the trail says of this link, newest first: who opened it from where, and what they looked at.
+
+    The look-ups that the viewer makes on its own are left out; the audit page has them.
+    """
+    events = AuditEvent.objects.filter(
         clinic_id=share.clinic_id, actor_kind="link", actor_reference=share.link.public_id
-    ).order_by("-timestamp", "-pk")
+    )
+    return events.exclude(verb="study.searched").order_by("-timestamp", "-pk")
 
 
 def revoke(principal: Principal, share: ShareLink) -> None:
@@ -151,6 +156,20 @@ def recipient_page(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpR
             return not_available(request)
 
     return guarded
+
+
+def while_shared(request: HttpRequest, link_id: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield chunks, asking again before each further MiB whether the link still holds (SHARE-03).
+
+    A link taken back ends the connection in the middle of the body (Http404 while streaming).
+    """
+    sent_bytes = 0
+    for chunk in chunks:
+        if sent_bytes >= RECHECK_BYTES:
+            link_principal(request, link_id)
+            sent_bytes = 0
+        yield chunk
+        sent_bytes += len(chunk)
 
 
 def keep_private(response: HttpResponseBase) -> HttpResponseBase:

@@ -34,7 +34,6 @@ class Configuration:
         return asdict(self)
 
 
-def mode_for(modalities_in_study: str) -> str:
-    """Return the mode in which a study is shown at first; `modalities_in_study` is backslash- or comma-separated."""
-    modalities = {part.strip() for part in modalities_in_study.replace("\\", ",").split(",")}
+def mode_for(modalities: list[str]) -> str:
+    """Return the mode in which a study with these modalities is shown at first."""
     return MICROSCOPY_MODE if WHOLE_SLIDE in modalities else VIEWER_MODE

@@ -98,7 +98,7 @@ def _render(
     configuration = Configuration(
         assets_url=build.base_url,
         base_path=base_path.rstrip("/"),
-        mode=mode or mode_for(study.modalities_in_study),
+        mode=mode or mode_for(study.modalities),
         dicomweb_root=dicomweb_root,
         study_instance_uid=study.study_instance_uid,
         home_url=home_url,
