@@ -9,11 +9,13 @@ failures count.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Final
 
 from django.db.models import Count, Max
+from django.http import HttpRequest
 from django.utils import timezone
 
 from apps.accounts.models import SignInFailure
@@ -63,6 +65,12 @@ def _wait_of_address(address: str, now: datetime) -> int:
     # The failure after whose end fewer than the limit remain.
     nth = rows.order_by("-failed_at").values_list("failed_at", flat=True)[ADDRESS_LIMIT - 1 : ADDRESS_LIMIT].first()
     return 0 if nth is None else max(1, ceil((nth + ADDRESS_WINDOW - now).total_seconds()))
+
+
+def hashed_username(request: HttpRequest, credentials: Mapping[str, str] | None = None) -> str | None:
+    """Return the name under which django-axes counts: a hash, since what is typed as a name may be a password."""
+    username = (credentials or {}).get("email") or request.POST.get("email")
+    return _digest(username.strip().lower()).hex() if username else None
 
 
 def _digest(username: str) -> bytes:

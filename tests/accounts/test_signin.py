@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from axes.models import AccessAttempt
 from django.core import mail
 from django.test import Client
 from django.urls import reverse
@@ -139,6 +140,13 @@ def quick_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr("apps.accounts.hashers.BoundedArgon2PasswordHasher.encode", lambda self, password, salt: "x$x")
     monkeypatch.setattr("apps.accounts.hashers.BoundedArgon2PasswordHasher.must_update", lambda self, encoded: False)
+
+
+def test_what_was_typed_as_a_name_is_kept_hashed_only(clinic_a, client: Client, quick_hash: None):
+    sign_in(client, "secret-typed-as-name", WRONG)
+    rows = [*AccessAttempt.objects.values(), *SignInFailure.objects.values()]
+    assert len(rows) == 2
+    assert "secret-typed-as-name" not in str(rows)
 
 
 def test_five_failures_lock_this_name_at_this_address_AUTH_07(alice: User, quick_hash: None):
