@@ -19,7 +19,7 @@ FIELD_OF_VIEW: Final = 240.0
 """Side of the square image, in millimetres."""
 LOWEST: Final = -43.0
 """z of the lowest slice, at the skull base."""
-HIGHEST: Final = 89.0
+HIGHEST: Final = 70.0
 
 _GRID: Final = 256
 _AIR: Final = -1000.0
