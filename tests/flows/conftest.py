@@ -51,7 +51,9 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def new_browser(chromium: Browser, installation: Installation) -> Iterator[Callable[..., BrowserContext]]:
+def new_browser(
+    chromium: Browser, installation: Installation, screenshots: Path
+) -> Iterator[Callable[..., BrowserContext]]:
     """Make fresh browsers: no cookies, no cache, a given size; the installation's own certificate is accepted."""
     contexts: list[BrowserContext] = []
 
@@ -65,6 +67,9 @@ def new_browser(chromium: Browser, installation: Installation) -> Iterator[Calla
 
     yield make
     for context in contexts:
+        for page in context.pages:
+            # What every page looked like at the end: the first thing to look at when a flow fails.
+            page.screenshot(path=screenshots / f"{len(list(screenshots.iterdir())):02}-last.png")
         context.close()
 
 
