@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 
@@ -9,7 +10,7 @@ class LinkError(Exception):
     """Base of everything a link can answer with; `message` is for people, `code` for programs."""
 
     code = "link"
-    message = _("This link cannot be opened.")
+    message: str | Promise = _("This link cannot be opened.")
 
     def __init__(self) -> None:
         super().__init__(str(self.message))

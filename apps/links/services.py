@@ -202,7 +202,7 @@ def people_to_tell(link: Link) -> list[str]:
 
 def page_url(link: Link) -> str:
     """Return where the clinic's people see this link; for mails, since there is no request to ask."""
-    return settings.BASE_URL + reverse("link-detail", args=[link.clinic.slug, link.public_id])
+    return str(settings.BASE_URL) + reverse("link-detail", args=[link.clinic.slug, link.public_id])
 
 
 def delete_stale() -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, cast
 
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from csp.decorators import csp
@@ -39,10 +40,12 @@ VIEWER_POLICY: Final = {
     "form-action": [NONE],
     "frame-ancestors": [NONE],
 }
+View = Callable[..., HttpResponseBase]
+_viewer_policy = cast("Callable[[View], View]", csp(VIEWER_POLICY))
 
 
 @require_safe
-@csp(VIEWER_POLICY)
+@_viewer_policy
 def viewer(request: HttpRequest, clinic_slug: str, public_id: str, mode: str = "") -> HttpResponse:
     """Open a study of the clinic in the viewer."""
     study = _study(public_id)
@@ -60,7 +63,7 @@ def viewer(request: HttpRequest, clinic_slug: str, public_id: str, mode: str = "
 
 @require_safe
 @recipient_page
-@csp(VIEWER_POLICY)
+@_viewer_policy
 def share_viewer(request: HttpRequest, link_id: str, public_id: str, mode: str = "") -> HttpResponseBase:
     """Open a study of a share link in the viewer."""
     study = _study(public_id)
