@@ -16,7 +16,7 @@ class FailedUploadAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Rejected and conflicting uploads of all clinics, by clinic, reason and size."""
 
     list_display = ("created_at", "clinic", "source", "state", "code", "size_bytes")
-    list_filter = ("state", "code", "clinic")
+    list_filter = (("state", admin.AllValuesFieldListFilter), "code", "clinic")
     search_fields = ("public_id", "code")
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
