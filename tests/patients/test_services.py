@@ -1,0 +1,78 @@
+import pytest
+
+from apps.clinics.models import Clinic
+from apps.clinics.scoping import clinic_scope
+from apps.patients.models import Patient
+from apps.patients.services import get_or_create_from
+from tests.studies.files import header
+
+
+def test_the_same_person_is_found_again(in_clinic_a: Clinic) -> None:
+    first = get_or_create_from(in_clinic_a, header())
+    again = get_or_create_from(in_clinic_a, header(study="another", PatientName="MÜLLER^JÖRG"))
+    assert again.pk == first.pk
+    assert not again.is_identity_in_doubt
+
+
+@pytest.mark.parametrize("other", [{"PatientName": "Schmidt^Anna"}, {"PatientBirthDate": "19810704"}])
+def test_one_patient_id_with_two_people_is_kept_apart_and_flagged(in_clinic_a: Clinic, other: dict[str, str]) -> None:
+    first = get_or_create_from(in_clinic_a, header())
+    second = get_or_create_from(in_clinic_a, header(study="another", **other))
+    assert second.pk != first.pk
+    assert second.is_identity_in_doubt
+    first.refresh_from_db()
+    assert first.is_identity_in_doubt
+
+
+def test_both_people_of_one_patient_id_are_found_again(in_clinic_a: Clinic) -> None:
+    first = get_or_create_from(in_clinic_a, header())
+    second = get_or_create_from(in_clinic_a, header(PatientName="Schmidt^Anna"))
+    assert get_or_create_from(in_clinic_a, header(study="third")).pk == first.pk
+    assert get_or_create_from(in_clinic_a, header(study="third", PatientName="Schmidt^Anna")).pk == second.pk
+
+
+def test_what_is_absent_contradicts_nothing_and_is_filled_in_later(in_clinic_a: Clinic) -> None:
+    first = get_or_create_from(in_clinic_a, header(PatientName="", PatientBirthDate="", PatientSex=""))
+    again = get_or_create_from(in_clinic_a, header(study="another"))
+    assert again.pk == first.pk
+    again.refresh_from_db()
+    assert (again.patient_name, again.patient_name_folded, again.patient_sex) == ("Müller^Jörg", "muller^jorg", "M")
+    assert again.patient_birth_date is not None
+    assert not again.is_identity_in_doubt
+
+
+def test_issuers_of_one_number_are_different_people(in_clinic_a: Clinic) -> None:
+    first = get_or_create_from(in_clinic_a, header(IssuerOfPatientID="North"))
+    second = get_or_create_from(in_clinic_a, header(IssuerOfPatientID="South", PatientName="Schmidt^Anna"))
+    assert first.pk != second.pk
+    assert not second.is_identity_in_doubt
+
+
+def test_without_patient_id_name_and_birth_date_make_a_person(in_clinic_a: Clinic) -> None:
+    first = get_or_create_from(in_clinic_a, header(PatientID=""))
+    assert get_or_create_from(in_clinic_a, header(PatientID="", study="another")).pk == first.pk
+    assert get_or_create_from(in_clinic_a, header(PatientID="", PatientBirthDate="19810704")).pk != first.pk
+
+
+@pytest.mark.parametrize("known", [{}, {"PatientName": "Müller^Jörg"}, {"PatientBirthDate": "19700131"}])
+def test_an_empty_patient_id_never_makes_one_of_two(in_clinic_a: Clinic, known: dict[str, str]) -> None:
+    facts = {"PatientID": "", "PatientName": "", "PatientBirthDate": ""} | known
+    first = get_or_create_from(in_clinic_a, header(**facts))
+    assert get_or_create_from(in_clinic_a, header(study="another", **facts)).pk != first.pk
+    assert get_or_create_from(in_clinic_a, header("ct2", **facts)).pk == first.pk
+
+
+def test_one_patient_id_in_two_clinics_is_two_patients_AUTHZ_05(clinic_a: Clinic, clinic_b: Clinic) -> None:
+    with clinic_scope(clinic_a):
+        first = get_or_create_from(clinic_a, header())
+    with clinic_scope(clinic_b):
+        second = get_or_create_from(clinic_b, header())
+        assert Patient.objects.count() == 1
+    assert first.pk != second.pk
+    assert not second.is_identity_in_doubt
+
+
+def test_a_name_of_any_length_is_kept_as_far_as_it_fits(in_clinic_a: Clinic) -> None:
+    patient = get_or_create_from(in_clinic_a, header(PatientName="x" * 2000))
+    patient.refresh_from_db()
+    assert len(patient.patient_name) == 324
