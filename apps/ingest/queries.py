@@ -93,11 +93,11 @@ def uploads_of(batch: UploadBatch, group: str = "") -> QuerySet[Upload]:
     return rows.order_by("pk")
 
 
-def results_after(batch: UploadBatch, cursor: str) -> tuple[list[Upload], str]:
-    """Return the uploads behind `cursor` that have an outcome, and the cursor for the next question; one query.
+def results_after(batch: UploadBatch, cursor: str) -> tuple[list[Upload], str, bool]:
+    """Return the uploads behind `cursor` that have an outcome, the cursor for the next question, and if that is all.
 
-    The cursor is the public id of the last upload before the first unfinished one: nothing is skipped, and only what
-    was finished out of order is told twice.
+    One query. The cursor is the public id of the last upload before the first unfinished one: nothing is skipped, and
+    only what was finished out of order is told twice.
     """
     rows = Upload.objects.filter(batch=batch).select_related("study", "archive").order_by("pk")
     if cursor:
@@ -107,7 +107,8 @@ def results_after(batch: UploadBatch, cursor: str) -> tuple[list[Upload], str]:
         if upload.state == State.RECEIVED:
             break
         cursor = upload.public_id
-    return [upload for upload in window if upload.state != State.RECEIVED], cursor
+    finished = [upload for upload in window if upload.state != State.RECEIVED]
+    return finished, cursor, len(finished) == len(window) < RESULTS_AT_ONCE
 
 
 def batches_of_study(study: Study) -> QuerySet[UploadBatch]:

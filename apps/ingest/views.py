@@ -126,8 +126,9 @@ def results(request: HttpRequest, clinic_slug: str, batch_id: str) -> HttpRespon
     """Say what became of the files since the last question, to the page that sent them."""
     principal = principal_of(request)
     batch = get_object_or_404(queries.own_batches(principal), public_id=batch_id)
-    uploads, cursor = queries.results_after(batch, request.GET.get("after", "")[:22])
-    return JsonResponse({"after": cursor, "uploads": [_row(request, upload) for upload in uploads]})
+    uploads, cursor, is_done = queries.results_after(batch, request.GET.get("after", "")[:22])
+    rows = [_row(request, upload) for upload in uploads]
+    return JsonResponse({"after": cursor, "is_done": is_done, "uploads": rows})
 
 
 def _row(request: HttpRequest, upload: Upload) -> dict[str, Any]:
@@ -272,15 +273,20 @@ def _words() -> dict[str, str]:
         "lineLost": _("The connection is lost. Trying again by itself; nothing that has arrived is sent twice."),
         "noLine": _("Not sent: the connection is lost."),
         "signedOut": _(
-            "You have been signed out. What has arrived is safe. Sign in again and choose the same files: "
-            "only those that are missing are stored."
+            "You have been signed out. What has arrived is safe. Sign in again in another tab, then send the missing files "
+            "again from here."
         ),
         "serverError": _("Not sent: the server reported an error. Please try again later."),
         "sentLine": _("{done} of {total} files sent · {bytes} of {totalBytes}"),
         "secondsLeft": _("about {count} s left"),
         "minutesLeft": _("about {count} min left"),
         "doneLine": _("{done} of {total} checked"),
-        "allDone": _("Done: {stored} stored, {duplicate} already there, {problem} problems, {ignored} passed over"),
+        "allDone": _("Done:"),
+        "nothingDone": _("Nothing was sent."),
+        "storedCount": _("{count} stored"),
+        "duplicateCount": _("{count} already there"),
+        "problemCount": _("{count} with problems"),
+        "ignoredCount": _("{count} passed over"),
         "openStudy": _("Open study"),
         "openStudyNumber": _("Open study {number}"),
     }

@@ -37,11 +37,12 @@ function start(page) {
     words[word].replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
 
   const size = (bytes) => {
-    const units = ["kB", "MB", "GB"];
-    let value = bytes / 1000;
+    // As the server's pages write sizes.
+    const units = ["KB", "MB", "GB"];
+    let value = bytes / 1024;
     let unit = 0;
-    while (value >= 1000 && unit < units.length - 1) { value /= 1000; unit += 1; }
-    const digits = value < 10 ? 1 : 0;
+    while (value >= 1024 && unit < units.length - 1) { value /= 1024; unit += 1; }
+    const digits = value < 100 ? 1 : 0;
     const text = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: digits }).format(value);
     return `${text} ${units[unit]}`;
   };
@@ -296,22 +297,35 @@ function start(page) {
     state.stopped = false;
     part.again.hidden = true;
     tell("");
+    await renewToken();
     for (const item of items) { item.canRepeat = false; set(item, "waiting", words.waiting); }
     refresh();
     if (state.batch && state.batch.isOpen) enqueue(items);
     else await takeAgain(items);
   });
+  // Whoever signed in again in another tab has a new token; this page still has the files.
+  async function renewToken() {
+    try {
+      const answer = await fetch(window.location.href, { headers: { "X-Background": "1" }, redirect: "error" });
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("upload");
+      if (fresh) page.dataset.csrf = fresh.dataset.csrf;
+    } catch {
+      /* what is sent next says what is wrong */
+    }
+  }
+
   window.addEventListener("beforeunload", (event) => {
     if (state.active.size || state.queue.length) event.preventDefault();
   });
 
   // --- what became of it ---------------------------------------------------------------------------------------------
-  const isPending = (item) => item.state === "received" || item.state === "expanding";
+  const isPending = (item) => item.state === "received";
 
   async function poll() {
     if (state.polling) return;
     state.polling = true;
-    while (state.batch && (state.active.size || state.queue.length || state.items.some(isPending))) {
+    state.isSettled = false;
+    while (state.batch && (state.active.size || state.queue.length || !state.isSettled || state.items.some(isPending))) {
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
       try {
         const url = new URL(state.batch.results_url, window.location.href);
@@ -320,6 +334,8 @@ function start(page) {
         if (!answer.ok) continue;
         const body = await answer.json();
         state.cursor = body.after;
+        // The server knows of members of archives that this page has not heard of yet.
+        state.isSettled = body.is_done;
         for (const row of body.uploads) accept(row);
         refresh();
       } catch {
@@ -449,10 +465,9 @@ function start(page) {
       if (left > 1) line += ` · ${left > 90 ? say("minutesLeft", { count: Math.ceil(left / 60) }) : say("secondsLeft", { count: left })}`;
     }
     part.sent.textContent = line;
-    const isDone = !isSending && !state.items.some((item) => isPending(item) || ["waiting", "sending"].includes(item.state));
-    const outcome = say(isDone ? "allDone" : "doneLine", {
-      done: number.format(finished), total: number.format(state.items.length), stored: number.format(counts.stored),
-      duplicate: number.format(counts.duplicate), problem: number.format(counts.problem), ignored: number.format(counts.ignored),
+    const isDone = !isSending && (state.isSettled || !state.batch) && !state.items.some((item) => isPending(item) || ["waiting", "sending"].includes(item.state));
+    const outcome = isDone ? summary(counts) : say("doneLine", {
+      done: number.format(finished), total: number.format(state.items.length),
     });
     // A screen reader hears of it now and then, not ten times a second.
     const now = performance.now();
@@ -465,7 +480,7 @@ function start(page) {
     part.overall.classList.toggle("is-done", isDone);
     part.stop.hidden = !isSending;
     part.again.hidden = isSending || !state.items.some((item) => item.canRepeat && item.file);
-    part.more.hidden = !isDone && isSending;
+    part.more.hidden = isDone;
     for (const button of part.filters.querySelectorAll("[data-filter]")) {
       const name = button.dataset.filter;
       const count = name === "all" ? state.items.length : counts[name];
@@ -473,6 +488,12 @@ function start(page) {
       button.hidden = name !== "all" && !count;
     }
     page.dataset.done = String(isDone);
+  }
+
+  function summary(counts) {
+    const parts = ["stored", "duplicate", "problem", "ignored"].filter((name) => counts[name]);
+    const said = parts.map((name) => say(`${name}Count`, { count: number.format(counts[name]) }));
+    return said.length ? `${words.allDone} ${said.join(" · ")}` : words.nothingDone;
   }
 
   part.filters.addEventListener("click", (event) => {

@@ -77,10 +77,12 @@ def test_results_skip_nothing_that_is_finished_later(as_alice: Client, clinic_a:
     answer = as_alice.get(batch["results_url"]).json()
     assert [row["key"] for row in answer["uploads"]] == ["0", "2", "3"]
     assert answer["after"] == first.public_id
+    assert not answer["is_done"]
     with clinic_scope(clinic_a):
         Upload.objects.update(state=State.REJECTED)
     later = as_alice.get(batch["results_url"], {"after": answer["after"]}).json()
     assert [row["key"] for row in later["uploads"]] == ["1", "2", "3"]
+    assert later["is_done"]
 
 
 def test_a_request_sent_again_is_not_taken_again(as_alice: Client, clinic_a: Clinic) -> None:
