@@ -161,8 +161,10 @@ def test_the_story(
 
     # Both views are in the trail.
     page.goto(f"{installation.base_url}/c/story/audit/")
-    expect(page.locator(".au-event", has_text="Alice").first).to_be_visible()
-    expect(page.locator(".au-event", has_text=re.compile("link", re.IGNORECASE)).first).to_be_visible()
+    opened = page.locator(".au-event", has_text="Study opened in the viewer")
+    expect(opened.filter(has_text=EMAIL).first).to_be_visible()
+    expect(opened.filter(has_text="Share link").first).to_be_visible()
+    expect(page.locator(".au-event", has_text="Link refused").first).to_be_visible()
     page.screenshot(path=screenshots / "audit.png")
     assert installation.manage("verify_audit")
 
