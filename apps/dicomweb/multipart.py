@@ -13,7 +13,7 @@ from typing import Protocol
 
 from apps.dicomweb.errors import BadRequestError
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 128 * 1024
 MAX_HEADER_BYTES = 8 * 1024
 MAX_BOUNDARY_BYTES = 70
 
