@@ -16,13 +16,13 @@ from kombu.transport import filesystem
 class Channel(filesystem.Channel):
     """Writes aside, then renames."""
 
-    def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
+    def _put(self, queue: str, payload: dict[str, Any], **kwargs: Any) -> None:
         folder = Path(self.data_folder_out)
         name = f"{time.time_ns() // 1_000_000}_{uuid.uuid4()}.{queue}.msg"
         aside = folder / f".{name}.part"  # never matches what a consumer looks for
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(json.dumps(message).encode())
+            file.write(json.dumps(payload).encode())
         aside.rename(folder / name)
 
 

@@ -29,8 +29,8 @@ class PublicIdField(TextField):
     """The random name of a row in URLs; never a DICOM UID, never a sequence number."""
 
     def __init__(self, **kwargs: Any) -> None:
-        kwargs = {"max_length": 22, "unique": True, "editable": False, "default": make_public_id} | kwargs
-        super().__init__(**kwargs)
+        fixed: dict[str, Any] = {"max_length": 22, "unique": True, "editable": False, "default": make_public_id}
+        super().__init__(**(fixed | kwargs))
 
 
 def refuse_reserved_slug(slug: str) -> None:

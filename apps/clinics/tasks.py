@@ -10,7 +10,7 @@ from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 
 
-class ClinicTask(celery.Task):
+class ClinicTask(celery.Task):  # type: ignore[type-arg]  # generic in the stubs only
     """Opens the scope of the clinic named by the keyword `clinic_id` around the task's body."""
 
     abstract = True
