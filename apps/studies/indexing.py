@@ -83,7 +83,8 @@ def _studies(clinic: Clinic, headers: Sequence[Header]) -> dict[str, Study]:
         )
         found |= _found_studies(clinic, missing)
         write_search_columns([found[uid] for uid in missing])
-    _complete_patients(clinic, found, first_of)
+    if _complete_patients(clinic, found, first_of) or missing:
+        _follow_patients(clinic, {study.patient_id for study in found.values()})
     return found
 
 
@@ -112,21 +113,31 @@ def _patients(clinic: Clinic, headers: Sequence[Header]) -> dict[str, Patient]:
     return patients
 
 
-def _complete_patients(clinic: Clinic, studies: dict[str, Study], first_of: dict[str, Header]) -> None:
-    """Fill in what a patient's first header did not say, and let every study of that patient be found by it."""
+def _complete_patients(clinic: Clinic, studies: dict[str, Study], first_of: dict[str, Header]) -> bool:
+    """Fill in what the first header of a patient did not say and this one does; return whether there was any."""
+    is_any = False
     for uid, study in studies.items():
         patient, header = study.patient, first_of[uid]
-        lacks = (
+        if (
             (not patient.patient_name and header.patient_name)
             or (patient.patient_birth_date is None and header.patient_birth_date)
             or (not patient.patient_sex and header.patient_sex)
-        )
-        if lacks and get_or_create_from(clinic, header).pk == patient.pk:
-            write_search_columns(list(Study.objects.filter(clinic=clinic, patient=patient).select_related("patient")))
+        ):
+            get_or_create_from(clinic, header)
+            is_any = True
+    return is_any
+
+
+def _follow_patients(clinic: Clinic, patient_pks: Iterable[int]) -> None:
+    """Let studies be found by the name that their patient has got since."""
+    behind = Study.objects.filter(clinic=clinic, patient__in=list(patient_pks)).select_related("patient")
+    write_search_columns(list(behind.exclude(patient_name_folded=F("patient__patient_name_folded"))))
 
 
 def write_search_columns(studies: Sequence[Study]) -> None:
     """Write what a study is found by: the patient's columns it copies, and its terms."""
+    if not studies:
+        return
     terms = []
     for study in studies:
         patient = study.patient

@@ -11,7 +11,7 @@ from apps.patients.naming import fold, fold_name, readable, search_terms, spelle
         ("Straße", "strasse"),
         ("Łukasz Ærø", "lukasz aero"),
         ("İnci", "inci"),
-        ("Ｗａｎｇ", "wang"),
+        ("\uff37\uff41\uff4e\uff47", "wang"),
         ("김희중", "김희중"),
         ("山田", "山田"),
         ("Δημήτρης", "δημητρησ"),
