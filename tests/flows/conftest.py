@@ -13,6 +13,7 @@ from tests.flows.installation import Installation
 from tests.servers import ServerMissingError
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+Maker = Callable[..., BrowserContext]
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -51,9 +52,7 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def new_browser(
-    chromium: Browser, installation: Installation, screenshots: Path
-) -> Iterator[Callable[..., BrowserContext]]:
+def new_browser(chromium: Browser, installation: Installation, screenshots: Path) -> Iterator[Maker]:
     """Make fresh browsers: no cookies, no cache, a given size; the installation's own certificate is accepted."""
     contexts: list[BrowserContext] = []
 

@@ -13,15 +13,13 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Response, expect
 
 from apps.dicom import phantom
-from tests.flows.conftest import PHONE
+from tests.flows.conftest import PHONE, Maker
 from tests.flows.installation import Installation
 from tests.flows.people import open_account, sign_in, wait_for_pixels
 
 PATIENT = "CANARYFAMILY^Zerlina"
 SLICES = 12
 EMAIL = "alice@story.example"
-
-Maker = Callable[..., BrowserContext]
 
 
 @pytest.fixture(scope="module")
