@@ -18,19 +18,28 @@ def client_address(request: HttpRequest) -> str:
     written by the client (ASVS 4.1.3). With 0 the header is never read. A header too short or malformed falls back to
     the connection's own address.
     """
-    connection = str(request.META.get("REMOTE_ADDR") or "127.0.0.1")
     count: int = settings.TRUSTED_PROXY_COUNT
-    if count:
-        hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
-        if len(hops) >= count:
-            try:
-                return str(ipaddress.ip_address(hops[-count]))
-            except ValueError:
-                pass
+    hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+    forwarded = _parse(hops[-count]) if 0 < count <= len(hops) else None
+    connection = _parse(str(request.META.get("REMOTE_ADDR", "")))
+    return str(forwarded or connection or "127.0.0.1")  # a UNIX socket has no address
+
+
+def lockout_address(request: HttpRequest) -> str:
+    """Return the address that failures count for: an IPv6 client owns a whole /64 (RFC 6177), so that counts as one."""
+    address = ipaddress.ip_address(client_address(request))
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(ipaddress.IPv6Network((address, 64), strict=False).network_address)
+
+
+def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Return the address, an IPv4 one where it is mapped into IPv6; None when it is none. Zones are left off."""
     try:
-        return str(ipaddress.ip_address(connection))
+        address = ipaddress.ip_address(text.strip().partition("%")[0])
     except ValueError:
-        return "127.0.0.1"  # a UNIX socket has no address
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def audit_context(request: HttpRequest) -> Context:

@@ -60,12 +60,10 @@ def check(request: HttpRequest, rule: Rule | None, clinic_slug: str | None) -> H
     if rule.kind is RuleKind.PLATFORM and not request.user.is_platform_admin:
         raise Http404
     if rule.kind is RuleKind.CLINIC:
-        _check_membership(request, rule, clinic_slug or "")
-    if request.session.get(MUST_CHANGE_PASSWORD) and request.path != reverse("password-change"):
-        return _redirect(request, rule, reverse("password-change"))
-    if rule.step_up and not has_stepped_up(request):
-        return _redirect(request, rule, f"{reverse('verify')}?{urlencode({'next': request.path})}")
-    return None
+        refusal = _check_membership(request, rule, clinic_slug or "")
+        if refusal is not None:
+            return refusal
+    return _ask_for_more(request, rule)
 
 
 def has_stepped_up(request: HttpRequest) -> bool:
@@ -110,7 +108,7 @@ def _check_token(request: HttpRequest, rule: Rule, clinic_slug: str) -> HttpResp
     return None
 
 
-def _check_membership(request: HttpRequest, rule: Rule, clinic_slug: str) -> None:
+def _check_membership(request: HttpRequest, rule: Rule, clinic_slug: str) -> HttpResponse | None:
     memberships = Membership.objects.select_related("clinic")
     membership = memberships.filter(user=_user(request), clinic__slug=clinic_slug).first()
     if membership is None:
@@ -118,13 +116,17 @@ def _check_membership(request: HttpRequest, rule: Rule, clinic_slug: str) -> Non
     clinic = membership.clinic
     capability = rule.capability_for(request.method)
     if clinic.is_suspended:
-        _record_denied(request, clinic, capability)
-        raise PermissionDenied(_("This clinic is closed at the moment. Ask whoever runs this installation."))
-    if capability not in membership.capabilities:
-        _record_denied(request, clinic, capability)
-        raise PermissionDenied(_("Your role in this clinic does not include this. Ask an owner of the clinic."))
-    request.clinic = clinic  # type: ignore[attr-defined]
-    request.membership = membership  # type: ignore[attr-defined]
+        sentence = _("This clinic is closed at the moment. Ask whoever runs this installation.")
+    elif capability not in membership.capabilities:
+        sentence = _("Your role in this clinic does not include this. Ask an owner of the clinic.")
+    else:
+        request.clinic = clinic  # type: ignore[attr-defined]
+        request.membership = membership  # type: ignore[attr-defined]
+        return None
+    _record_denied(request, clinic, capability)
+    if rule.api:
+        return JsonResponse({"code": "missing-capability", "message": sentence}, status=HTTPStatus.FORBIDDEN)
+    raise PermissionDenied(sentence)
 
 
 def _refuse_foreign(request: HttpRequest, clinic_slug: str) -> NoReturn:
@@ -179,6 +181,14 @@ def _ask_for_factor(request: HttpRequest, rule: Rule) -> HttpResponse:
 def _user(request: HttpRequest) -> User:
     user: User = request.user  # type: ignore[assignment]
     return user
+
+
+def _ask_for_more(request: HttpRequest, rule: Rule) -> HttpResponse | None:
+    if request.session.get(MUST_CHANGE_PASSWORD) and request.path != reverse("password-change"):
+        return _redirect(request, rule, reverse("password-change"))
+    if rule.step_up and not has_stepped_up(request):
+        return _redirect(request, rule, f"{reverse('verify')}?{urlencode({'next': request.path})}")
+    return None
 
 
 def _redirect(request: HttpRequest, rule: Rule, url: str) -> HttpResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.views.decorators.debug import sensitive_variables
 
-from apps.accounts.addresses import audit_context, client_address
+from apps.accounts.addresses import audit_context, client_address, lockout_address
 from apps.accounts.factors import is_verified, verify_factor
 from apps.accounts.founding import found_clinic
 from apps.accounts.gate import bearer_secret, has_stepped_up, unrecorded
@@ -36,6 +36,7 @@ __all__ = [
     "invite_platform_admin",
     "is_verified",
     "locked_out",
+    "lockout_address",
     "page",
     "random_password",
     "remove_grant",

@@ -17,7 +17,7 @@ from django.views.decorators.debug import sensitive_variables
 from django_otp.models import Device
 
 from apps.accounts import throttle
-from apps.accounts.addresses import audit_context, client_address
+from apps.accounts.addresses import audit_context, client_address, lockout_address
 from apps.accounts.errors import TooManyAttemptsError
 from apps.accounts.gate import MUST_CHANGE_PASSWORD
 from apps.accounts.models import User, UserSession
@@ -36,7 +36,7 @@ def sign_in(request: HttpRequest, email: str, password: str) -> User | None:
     The answer to an unknown address takes as long and says the same as the answer to a wrong password (AUTH-13).
     Raises TooManyAttemptsError; the refused attempt is not examined then.
     """
-    username, address = email.strip().lower(), client_address(request)
+    username, address = email.strip().lower(), lockout_address(request)
     _refuse_too_many(request, username, address)
     throttle.count_attempt(username, address)
     user = auth.authenticate(request, email=username, password=password)

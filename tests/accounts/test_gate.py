@@ -13,7 +13,7 @@ from django.utils import timezone
 from apps.accounts import urls as people_urls
 from apps.accounts.models import ApiToken, Membership, User, UserSession
 from apps.accounts.roles import Capability, Role, Rule, Scope
-from apps.accounts.services import client_address, create_api_token, page
+from apps.accounts.services import client_address, create_api_token, lockout_address, page
 from apps.audit.errors import AuditUnavailableError
 from apps.audit.models import AuditEvent
 from apps.audit.services import Context
@@ -223,6 +223,8 @@ def test_what_cannot_be_recorded_is_not_answered_AUD_02(as_charlie: Client, clin
         (1, "not-an-address", "198.51.100.1"),
         (1, "", "198.51.100.1"),
         (1, "2001:DB8::1", "2001:db8::1"),
+        (1, "fe80::1%eth0", "fe80::1"),
+        (1, "::ffff:203.0.113.5", "203.0.113.5"),
     ],
 )
 def test_client_address_comes_from_our_proxys_hop_AUTH_08(settings, count: int, forwarded: str, expected: str):
@@ -238,3 +240,18 @@ def test_two_hundred_forged_headers_give_one_address_AUTH_08(settings):
         for n in range(200)
     }
     assert forged == {"203.0.113.5"}
+
+
+def test_an_ipv6_client_cannot_hide_in_its_own_network_AUTH_07():
+    first, second, other = (
+        lockout_address(RequestFactory().get("/", REMOTE_ADDR=address))
+        for address in ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", "2001:db8:1:3::1")
+    )
+    assert first == second != other
+    assert lockout_address(RequestFactory().get("/", REMOTE_ADDR="203.0.113.5")) == "203.0.113.5"
+
+
+def test_api_tells_scripts_in_json_what_is_missing(clinic_a: Clinic, password_hash: str):
+    person = make_person("u@alpha.example", "Uli", password_hash, clinic=clinic_a, role=Role.UPLOADER)
+    answer = signed_in(person).get("/c/alpha/api/")
+    assert (answer.status_code, answer.json()["code"]) == (403, "missing-capability")

@@ -15,7 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.accounts import factors, invitations, resets, signin
-from apps.accounts.addresses import audit_context, client_address
+from apps.accounts.addresses import audit_context, lockout_address
 from apps.accounts.errors import InvitationInvalidError, TooManyAttemptsError, WrongCodeError
 from apps.accounts.forms import CodeForm, EnrolForm, InvitedForm, NewPasswordForm, ResetForm, SignInForm
 from apps.accounts.models import Invitation, Membership, User
@@ -198,7 +198,7 @@ def request_reset(request: HttpRequest) -> HttpResponse:
     form = ResetForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
-            resets.request_reset(form.cleaned_data["email"], client_address(request))
+            resets.request_reset(form.cleaned_data["email"], lockout_address(request))
         except TooManyAttemptsError as error:
             return signin.too_many_attempts(request, error.retry_after_seconds)
         return render(request, "accounts/reset_requested.html")
