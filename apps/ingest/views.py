@@ -273,8 +273,8 @@ def _words() -> dict[str, str]:
         "lineLost": _("The connection is lost. Trying again by itself; nothing that has arrived is sent twice."),
         "noLine": _("Not sent: the connection is lost."),
         "signedOut": _(
-            "You have been signed out. What has arrived is safe. Sign in again in another tab, then send the missing files "
-            "again from here."
+            "You have been signed out. What has arrived is safe. Sign in again in another tab, then send the missing "
+            "files again from here."
         ),
         "serverError": _("Not sent: the server reported an error. Please try again later."),
         "sentLine": _("{done} of {total} files sent · {bytes} of {totalBytes}"),

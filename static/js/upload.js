@@ -216,7 +216,8 @@ function start(page) {
       }
     } else {
       const text = reason(answer);
-      for (const item of group) { item.sent = 0; fail(item, text, true); }
+      const isAboutPerson = [401, 403].includes(answer.status);
+      for (const item of group) { item.sent = 0; fail(item, isAboutPerson ? words.notSent : text, true); }
       if ([401, 403, 409].includes(answer.status) || (answer.body && answer.body.code === "limit-reached")) {
         halt(text);
       }
