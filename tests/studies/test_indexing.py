@@ -1,4 +1,7 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from django.db import connection
 from django.test import TestCase
 
 from apps.clinics.models import Clinic
@@ -138,3 +141,29 @@ def test_preparing_a_series_in_arrival_is_queued_once(in_clinic_a: Clinic) -> No
 def test_no_name_or_number_of_a_patient_is_in_a_job(in_clinic_a: Clinic) -> None:
     index(in_clinic_a, part10("ct1"))
     assert all(set(job.payload) == {"series"} for job in Job.objects.all())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_workers_with_the_same_study_make_it_once(clinic_a: Clinic) -> None:
+    """Each brings all instances in an order of its own; nobody waits for ever, nothing is counted twice."""
+    contents = [part10(f"ct{number}", series=f"series{number % 3}", InstanceNumber=number) for number in range(9)]
+
+    def bring(start: int) -> None:
+        try:
+            with clinic_scope(clinic_a):
+                for at in range(0, 9, 3):
+                    turn = [(start * 4 + at + step) % 9 for step in range(3)]
+                    index(clinic_a, *[contents[number] for number in turn])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(bring, start) for start in range(4)]:
+            done.result(timeout=120)
+    with clinic_scope(clinic_a):
+        study = the_study()
+        assert (Study.objects.count(), Series.objects.count(), Instance.objects.count()) == (1, 3, 9)
+        assert study.number_of_study_related_instances == 9
+        assert study.number_of_study_related_series == 3
+        assert study.size_bytes == sum(map(len, contents))
+        assert {series.number_of_series_related_instances for series in Series.objects.all()} == {3}
