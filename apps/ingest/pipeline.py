@@ -234,9 +234,11 @@ def _write(uploads: Sequence[Upload]) -> None:
     now = timezone.now()
     for upload in uploads:
         upload.finished_at = now
-    Upload.objects.bulk_create([upload for upload in uploads if upload.pk is None])
+    new = [upload for upload in uploads if upload.pk is None]
+    known = [upload for upload in uploads if upload.pk is not None]
+    Upload.objects.bulk_create(new)
     Upload.objects.bulk_update(
-        [upload for upload in uploads if upload.pk is not None],
+        known,
         ["state", "code", "message", "blob", "instance", "study", "sop_instance_uid", "finished_at"],
         batch_size=100,
     )
