@@ -51,13 +51,21 @@ _VERBS: Final = {
 
 @dataclass(slots=True)
 class Finding:
-    """What one file turned out to be: an instance (`header`), a document (`document_type`), an archive, or refused."""
+    """What one file turned out to be: an instance (`header`), a document (`document_type`), an archive.
+
+    A refused one has its outcome on the upload already.
+    """
 
     upload: Upload
     blob: Blob | None
     header: Header | None = None
     document_type: str = ""
     is_archive: bool = False
+
+    @property
+    def is_new_instance(self) -> bool:
+        """Whether it may become an instance: nothing speaks against it so far."""
+        return self.header is not None and self.upload.state == State.RECEIVED
 
     def conclude(self, state: str, code: str = "", message: str = "") -> Finding:
         """Note the outcome on the upload."""
@@ -136,9 +144,9 @@ def _examine_instance(finding: Finding, file: BinaryIO, kind: Kind, study_instan
         log.warning("upload unreadable: %s", type(error).__name__)
         return finding.conclude(State.REJECTED, "unreadable")
     finding.upload.sop_instance_uid = header.sop_instance_uid
+    finding.header = header
     if study_instance_uid and header.study_instance_uid != study_instance_uid:
         return finding.conclude(State.REJECTED, "study-mismatch")
-    finding.header = header
     return finding
 
 
@@ -187,7 +195,7 @@ def settle_open(findings: Sequence[Finding]) -> None:
 def _compare_and_index(findings: Sequence[Finding]) -> None:
     instances: dict[str, list[Finding]] = {}
     for finding in findings:
-        if finding.header is not None and finding.upload.state == State.RECEIVED:
+        if finding.header is not None and finding.is_new_instance:
             instances.setdefault(finding.header.sop_instance_uid, []).append(finding)
     if not instances:
         return

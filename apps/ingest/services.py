@@ -28,6 +28,7 @@ __all__ = [
     "Arrival",
     "StoreOutcome",
     "close_batch",
+    "failure_reason",
     "known_keys",
     "open_batch",
     "receive",
@@ -222,12 +223,12 @@ def _store_group(
         findings = [_examine(batch, item, study_instance_uid) for item in taken]
         try:
             with transaction.atomic():
-                reserve_storage(principal.clinic, sum(f.upload.size_bytes for f in findings if f.header))
+                reserve_storage(principal.clinic, sum(f.upload.size_bytes for f in findings if f.is_new_instance))
                 pipeline.settle(findings, principal.context)
         except LimitReachedError as error:
             refusal = ReservationError(error)
             for finding in findings:
-                if finding.header is not None:
+                if finding.is_new_instance:
                     finding.conclude(State.REJECTED, refusal.code, str(refusal))
             with transaction.atomic():
                 pipeline.settle(findings, principal.context)
@@ -244,16 +245,22 @@ def _examine(batch: UploadBatch, item: Taken, study_instance_uid: str) -> pipeli
     return pipeline.examine(upload, item.file, study_instance_uid=study_instance_uid)
 
 
+def failure_reason(state: str, code: str) -> int | None:
+    """Return the Failure Reason (0008,1197) of an outcome, None for a success (stored, or there already)."""
+    if state in (State.STORED, State.DUPLICATE):
+        return None
+    return _FAILURE_REASONS.get(code, CANNOT_UNDERSTAND)
+
+
 def _outcome(finding: pipeline.Finding) -> StoreOutcome:
     upload, header = finding.upload, finding.header
-    is_failure = upload.state not in (State.STORED, State.DUPLICATE)
     return StoreOutcome(
         sop_class_uid=header.sop_class_uid if header else "",
         sop_instance_uid=upload.sop_instance_uid,
         outcome=upload.state,
         code=upload.code,
         message=upload.message,
-        failure_reason=_FAILURE_REASONS.get(upload.code, CANNOT_UNDERSTAND) if is_failure else None,
+        failure_reason=failure_reason(upload.state, upload.code),
         study_instance_uid=header.study_instance_uid if header else "",
         series_instance_uid=header.series_instance_uid if header else "",
     )

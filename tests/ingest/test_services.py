@@ -178,6 +178,7 @@ def test_stow_into_a_study_refuses_the_others(importer: Principal) -> None:
         ("stored", "", None),
         ("rejected", "study-mismatch", 0xA900),
     ]
+    assert outcomes[1].sop_class_uid
 
 
 def test_stow_over_the_limit_is_out_of_resources(importer: Principal) -> None:
