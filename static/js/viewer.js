@@ -21,6 +21,35 @@
     if (!answer.ok) location.reload();
   };
 
+  // Two things that real headers say and this release of the viewer stumbles over (a black picture): a pixel spacing of zero,
+  // and a VOI LUT function given as a word, of which it reads the first letter. It asks us first, and we answer for those.
+  const repairs = {
+    imagePlaneModule: (plane) => {
+      if (plane.rowPixelSpacing > 0 && plane.columnPixelSpacing > 0) return undefined;
+      return { ...plane, pixelSpacing: [1, 1], rowPixelSpacing: 1, columnPixelSpacing: 1, usingDefaultValues: true };
+    },
+    voiLutModule: (voi) => (
+      typeof voi.voiLUTFunction === "string" ? { ...voi, voiLUTFunction: [voi.voiLUTFunction] } : undefined
+    ),
+  };
+  const extension = {
+    id: "viewbox",
+    onModeEnter: () => {
+      const { metaData } = window.cornerstone;
+      let isAsking = false;
+      metaData.addProvider((kind, imageId) => {
+        if (isAsking || !(kind in repairs)) return undefined;
+        isAsking = true;
+        try {
+          const found = metaData.get(kind, imageId);
+          return found ? repairs[kind](found) : undefined;
+        } finally {
+          isAsking = false;
+        }
+      }, 30000);
+    },
+  };
+
   const isPhone = window.innerWidth < 768;
   const brand = (react) => react.createElement(
     "a",
@@ -33,7 +62,7 @@
   window.config = {
     name: "viewbox",
     routerBasename: settings.base_path,
-    extensions: [],
+    extensions: [extension],
     modes: [],
     whiteLabeling: { createLogoComponentFn: brand },
     customizationService: [{ "ohif.tours": { $set: [] } }],
