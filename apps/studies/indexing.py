@@ -130,8 +130,10 @@ def _complete_patients(clinic: Clinic, studies: dict[str, Study], first_of: dict
 
 def _follow_patients(clinic: Clinic, patient_pks: Iterable[int]) -> None:
     """Let studies be found by the name that their patient has got since."""
-    behind = Study.objects.filter(clinic=clinic, patient__in=list(patient_pks)).select_related("patient")
-    write_search_columns(list(behind.exclude(patient_name_folded=F("patient__patient_name_folded"))))
+    rows = Study.objects.filter(clinic=clinic, patient__in=list(patient_pks)).select_related("patient")
+    behind = list(rows.exclude(patient_name_folded=F("patient__patient_name_folded")))
+    StudyTerm.objects.filter(study__in=behind).delete()
+    write_search_columns(behind)
 
 
 def write_search_columns(studies: Sequence[Study]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum
 from typing import Final
 
@@ -10,6 +11,7 @@ from django.db.models import F, Q, QuerySet
 
 from apps.access.services import Principal
 from apps.audit.models import AuditEvent
+from apps.audit.services import COVER_SECONDS
 from apps.studies.matching import InstanceCriteria, SeriesCriteria, StudyCriteria, one_of
 from apps.studies.models import Instance, Series, Study
 
@@ -31,6 +33,7 @@ __all__ = [
 
 # Beyond this a page says "more than": nobody pages through it, and counting it costs more than searching.
 COUNT_CAP: Final = 1000
+_ONE_VISIT: Final = timedelta(seconds=COVER_SECONDS)
 _VIEWINGS: Final = (
     "study.viewed",
     "study.opened",
@@ -167,9 +170,32 @@ def series_of(study: Study) -> list[Series]:
 
 
 def viewings_of(study: Study, *, limit: int = 20) -> list[AuditEvent]:
-    """Return the newest records of somebody opening or taking away this study or a part of it."""
+    """Return the newest records of somebody opening or taking away this study or a part of it.
+
+    A page fetches a picture of each series, and each is recorded: what one session looks at within five minutes is
+    shown once, by the earliest of its records.
+    """
     events = AuditEvent.objects.filter(clinic_id=study.clinic_id, study_reference=study.public_id, verb__in=_VIEWINGS)
-    return list(events.order_by("-timestamp")[:limit])
+    shown: list[AuditEvent] = []
+    last_of: dict[tuple[str, ...], int] = {}
+    for event in events.order_by("-timestamp", "-pk")[: 20 * limit]:
+        is_view = event.verb.endswith((".viewed", ".opened"))
+        who = (
+            event.actor_kind,
+            event.actor_reference,
+            event.session_hash,
+            event.outcome,
+            "" if is_view else event.verb,
+        )
+        at = last_of.get(who)
+        if at is not None and shown[at].timestamp - event.timestamp < _ONE_VISIT:
+            shown[at] = event
+            continue
+        if len(shown) == limit:
+            break
+        last_of[who] = len(shown)
+        shown.append(event)
+    return shown
 
 
 def _matching(principal: Principal, criteria: StudyCriteria) -> QuerySet[Study]:

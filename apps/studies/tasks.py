@@ -13,7 +13,7 @@ from apps.studies.indexing import PREPARE
 from apps.studies.models import Series
 from apps.studies.preparation import prepare
 
-STATISTICS_SECONDS: Final = 3600
+STATISTICS_SECONDS: Final = 600
 
 
 @register(PREPARE)

@@ -124,6 +124,18 @@ def test_who_has_seen_a_study_is_shown_to_whoever_may_read_the_trail(
     assert url("study-views", study.public_id) not in body(as_bob.get(url("study", study.public_id)))
 
 
+def test_one_visit_is_shown_once(as_alice: Client, as_bob: Client, study: Study) -> None:
+    with clinic_scope(study.clinic):
+        series = Series.objects.get(series_instance_uid=uid("series"))
+    as_bob.get(url("study", study.public_id))
+    as_bob.get(url("series-thumbnail", series.public_id))
+    as_bob.get(url("study-download", study.public_id))
+    shown = body(as_alice.get(url("study-views", study.public_id)))
+    assert shown.count("Study viewed") == 1
+    assert shown.count("Study downloaded") == 1
+    assert "Series viewed" not in shown
+
+
 def test_a_thumbnail_is_a_jpeg_and_nothing_else_WEB_05(as_bob: Client, study: Study) -> None:
     with clinic_scope(study.clinic):
         series = Series.objects.get(series_instance_uid=uid("series"))
