@@ -11,6 +11,8 @@ from apps.studies.models import Document, Instance, Study
 
 __all__ = ["instances_of", "study_zip", "zip_name"]
 
+# Transfer syntaxes of uncompressed pixels (PS3.5 A.1 to A.3).
+_PLAIN = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"})
 _EXTENSIONS = {"application/pdf": "pdf", "image/jpeg": "jpg", "image/png": "png"}
 
 
@@ -47,10 +49,12 @@ def study_zip(instances: Iterable[Instance], documents: Iterable[Document] = ())
             series_folders[row.series_id] = _series_folder(len(series_folders) + 1, row)
         counts[row.series_id] = counts.get(row.series_id, 0) + 1
         path = f"{folders[row.series.study_id]}/{series_folders[row.series_id]}/{counts[row.series_id]:05d}.dcm"
-        members.append(Member(path, row.created_at, row.blob))
+        members.append(Member(path, row.created_at, row.blob, row.transfer_syntax_uid not in _PLAIN))
     for number, paper in enumerate(papers, 1):
         name = f"{number:02d}-{safe_name(paper.title)}.{_EXTENSIONS.get(paper.media_type, 'bin')}"
-        members.append(Member(f"{folders[paper.study_id]}/documents/{name}", paper.created_at, paper.blob))
+        members.append(
+            Member(f"{folders[paper.study_id]}/documents/{name}", paper.created_at, paper.blob, is_compressed=True)
+        )
     return stream(clinic, members)
 
 

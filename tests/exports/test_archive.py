@@ -127,3 +127,11 @@ def test_nothing_gives_an_empty_archive(clinic_a: Clinic) -> None:
 )
 def test_names_mean_the_same_everywhere(parts: tuple[object, ...], name: str) -> None:
     assert safe_name(*parts) == name
+
+
+def test_only_what_is_not_compressed_yet_is_compressed(clinic_a: Clinic) -> None:
+    with clinic_scope(clinic_a):
+        index(clinic_a, part10("ct1"), part10("jp2", series="jp2", source="MR_small_jp2klossless.dcm", SeriesNumber=2))
+        plain, packed = opened(b"".join(study_zip(instances_of(Study.objects.all())))).infolist()
+    assert plain.compress_size < plain.file_size
+    assert packed.compress_size >= packed.file_size
