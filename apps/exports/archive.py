@@ -26,7 +26,7 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 @dataclass(frozen=True)
 class Member:
-    """One file of an archive: its path in it, when it was stored, its bytes, and whether those are compressed already."""
+    """One file of an archive: its path in it, when it was stored, its bytes, whether compressed already."""
 
     path: str
     stored_at: datetime.datetime
