@@ -12,13 +12,13 @@ from wsgiref.headers import Headers
 OHIF: Final = Path(__file__).resolve().parents[2] / "static" / "root" / "ohif"
 OHIF_URL: Final = "/ohif/"
 
-# The codecs (emscripten's embind) make functions from text. A worker obeys the policy of its own response, so that this
-# one script may do it and the page may not ('wasm-unsafe-eval' is not enough for embind).
+# The codecs (emscripten's embind) make functions from text. A worker obeys the policy of its own response, so that
+# these scripts may do it and the page may not ('wasm-unsafe-eval' is not enough for embind).
 DECODE_WORKER_POLICY: Final = "default-src 'none'; script-src 'self' 'unsafe-eval'; connect-src 'self'"
 SCRIPT_POLICY: Final = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'"
 ASSET_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
 
-_DECODE_WORKER = re.compile(r"/8097\.bundle\.[0-9a-f]+\.js$")
+_DECODE_WORKER = re.compile(r"/(8097\.bundle\.[0-9a-f]+|dicom-microscopy-viewer/dataLoader\.worker\.min)\.js$")
 _HASHED_STATIC = re.compile(r"^/static/.+\.[0-9a-f]{12}\.[^/]+$")
 _OHIF_BUILD = re.compile(rf"^{OHIF_URL}[0-9a-f]{{16}}/")
 

@@ -24,6 +24,7 @@ class Configuration:
     mode: str
     dicomweb_root: str
     study_instance_uid: str
+    series_instance_uid: str
     home_url: str
     home_label: str
     title: str

@@ -19,8 +19,9 @@ from apps.access.services import authorise
 from apps.accounts.roles import Capability
 from apps.sharing.services import recipient_page
 from apps.studies.models import Study
-from apps.viewer.assets import current_build
+from apps.viewer.assets import Build, current_build
 from apps.viewer.configuration import MODES, Configuration, mode_for
+from apps.viewer.queries import contents, first_series, papers
 
 # The viewer sets styles from scripts and draws into blob: images; it may not make code from text, nor ask another host.
 # PDF documents are fetched and shown as blob: objects; the element stands there without an address at first, which
@@ -40,12 +41,11 @@ VIEWER_POLICY: Final = {
     "form-action": [NONE],
     "frame-ancestors": [NONE],
 }
-View = Callable[..., HttpResponseBase]
-_viewer_policy = cast("Callable[[View], View]", csp(VIEWER_POLICY))
+Page = Callable[[HttpRequest, Build, Configuration], HttpResponse]
+_viewer_policy = cast("Callable[[Page], Page]", csp(VIEWER_POLICY))
 
 
 @require_safe
-@_viewer_policy
 def viewer(request: HttpRequest, clinic_slug: str, public_id: str, mode: str = "") -> HttpResponse:
     """Open a study of the clinic in the viewer."""
     study = _study(public_id)
@@ -58,12 +58,12 @@ def viewer(request: HttpRequest, clinic_slug: str, public_id: str, mode: str = "
         dicomweb_root=f"/c/{clinic_slug}/dicomweb",
         home_url=reverse("study", args=[clinic_slug, public_id]),
         home_label=_("Back to the study"),
+        base="base.html",
     )
 
 
 @require_safe
 @recipient_page
-@_viewer_policy
 def share_viewer(request: HttpRequest, link_id: str, public_id: str, mode: str = "") -> HttpResponseBase:
     """Open a study of a share link in the viewer."""
     study = _study(public_id)
@@ -76,6 +76,7 @@ def share_viewer(request: HttpRequest, link_id: str, public_id: str, mode: str =
         dicomweb_root=f"/v/{link_id}/dicomweb",
         home_url=reverse("share-home", args=[link_id]),
         home_label=_("All that was shared"),
+        base="base_door.html",
     )
 
 
@@ -92,9 +93,15 @@ def _render(
     dicomweb_root: str,
     home_url: str,
     home_label: str,
+    base: str,
 ) -> HttpResponse:
     if mode and mode not in MODES:
         raise Http404
+    found = contents(study)
+    if not mode and not any(content.is_shown for content in found):
+        # Reports and plans alone: the viewer has nothing to lay them over, and would stay black.
+        page = {"study": study, "papers": papers(study), "home_url": home_url, "home_label": home_label, "base": base}
+        return render(request, "viewer/papers.html", page)
     build = current_build()
     if build is None:
         return render(request, "viewer/not_built.html", status=503)
@@ -104,9 +111,15 @@ def _render(
         mode=mode or mode_for(study.modalities),
         dicomweb_root=dicomweb_root,
         study_instance_uid=study.study_instance_uid,
+        series_instance_uid=first_series(found),
         home_url=home_url,
         home_label=home_label,
         title=request.clinic.name,  # type: ignore[attr-defined]
         logo_url=static("img/logo.svg"),
     )
+    return _viewer_page(request, build, configuration)
+
+
+@_viewer_policy
+def _viewer_page(request: HttpRequest, build: Build, configuration: Configuration) -> HttpResponse:
     return render(request, "viewer/ohif.html", {"build": build, "configuration": configuration.as_json()})

@@ -6,7 +6,8 @@
   // The viewer reads its study from the address. Whatever else stood there is dropped: it knows parameters that load
   // studies and programs from other places.
   const mpr = new URLSearchParams(location.search).get("hangingProtocolId") === "mpr" ? "&hangingProtocolId=mpr" : "";
-  const address = `${settings.base_path}/${settings.mode}?StudyInstanceUIDs=${settings.study_instance_uid}${mpr}`;
+  const first = settings.series_instance_uid ? `&initialSeriesInstanceUID=${settings.series_instance_uid}` : "";
+  const address = `${settings.base_path}/${settings.mode}?StudyInstanceUIDs=${settings.study_instance_uid}${first}${mpr}`;
   history.replaceState(null, "", address);
 
   window.PUBLIC_URL = settings.assets_url;

@@ -18,18 +18,22 @@ from apps.clinics.scoping import clinic_scope
 from apps.studies.models import Study
 from apps.viewer import views
 from apps.viewer.assets import Build
+from apps.viewer.queries import SeriesContent
 from tests.sharing.conftest import DESCRIPTION, NAME, foreign_study, make_study, study
 
 __all__ = ["foreign_study", "study"]
 pytestmark = pytest.mark.django_db
 
 BUILD = Build("/ohif/0123456789abcdef/", "/ohif/0123456789abcdef/app.js", "/ohif/0123456789abcdef/app.css")
+PDF = SeriesContent("2.25.10", "1.2.840.10008.5.1.4.1.1.104.1", has_frames=False)
+CT = SeriesContent("2.25.20", "1.2.840.10008.5.1.4.1.1.2", has_frames=True)
 
 
 @pytest.fixture(autouse=True)
 def _built(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page does not depend on what was fetched from npm."""
+    """The page depends neither on what was fetched from npm nor on blobs."""
     monkeypatch.setattr(views, "current_build", lambda: BUILD)
+    monkeypatch.setattr(views, "contents", lambda study: [PDF, CT])
 
 
 def path(study: Study) -> str:
@@ -61,6 +65,10 @@ def test_a_member_opens_a_study_and_the_trail_says_so_AUD_01(as_bob: Client, bob
         bob.public_id,
         study.public_id,
     )
+
+
+def test_images_come_before_papers(as_bob: Client, study: Study) -> None:
+    assert told(as_bob.get(path(study)))["series_instance_uid"] == CT.series_instance_uid
 
 
 def test_reloading_finds_the_page_again(as_bob: Client, study: Study) -> None:
