@@ -33,7 +33,8 @@ def collect_static() -> None:
     if stamp.exists() and all(path.stat().st_mtime <= stamp.stat().st_mtime for path in sources):
         return
     django.setup()
-    call_command("collectstatic", interactive=False, verbosity=0, clear=True, ignore_patterns=["root"])
+    # Earlier files stay: a server that runs from this folder still names them.
+    call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["root", "tour"])
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ They go through the real pipeline, as an upload does. No foreign file is shipped
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
@@ -53,7 +54,7 @@ def demonstration_files() -> Iterator[tuple[str, bytes]]:
 
 
 def make_password() -> str:
-    """Return 20 random characters, about 88 bits, in which no word can stand: there is no vowel, nor a digit for one."""
+    """Return 20 random characters, about 108 bits, in which no word can stand for want of vowels."""
     letters, digits = "bcdfghjkmnpqrstvwxz", "26789"
     alphabet = letters + letters.upper() + digits
     while True:

@@ -12,6 +12,7 @@ from django.db import connection
 from django.test import Client, TransactionTestCase
 from django.utils import timezone
 from django_otp import DEVICE_ID_SESSION_KEY
+from whitenoise.base import WhiteNoise
 
 from apps.accounts.models import Membership, TotpDevice, User, UserSession
 from apps.accounts.roles import Role
@@ -27,6 +28,23 @@ __all__ = ["s3_server"]
 PASSWORD = "Vq7#kxwn-Zrb4tm"
 TOTP_SEED = bytes(range(20))
 SAMPLES = Path(settings.BASE_DIR).parent / "shared" / "dicom"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_look_at_the_static_files() -> Iterator[None]:
+    """Every test client makes WhiteNoise list all program files: once a run is enough."""
+    look, seen = WhiteNoise.update_files_dictionary, {}
+
+    def remember(self: WhiteNoise, root: str, prefix: str) -> None:
+        if (root, prefix) not in seen:
+            before = set(self.files)
+            look(self, root, prefix)
+            seen[root, prefix] = {url: file for url, file in self.files.items() if url not in before}
+        self.files.update(seen[root, prefix])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoise, "update_files_dictionary", remember)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ def test_every_file_has_an_outcome(imported: list[dict[str, str]], manifest: lis
 
 
 def expected_conflicts(manifest: list[dict[str, str]]) -> int:
-    """Files that share a SOP Instance UID with another and are otherwise acceptable; all but the first are conflicts."""
+    """Acceptable files that share a SOP Instance UID with another: all but the first are conflicts."""
     acceptable = [row for row in manifest if row["sop_uid"] and row["study_uid"]]
     return sum(count - 1 for count in Counter(row["sop_uid"] for row in acceptable).values())
 
