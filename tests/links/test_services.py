@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import time_machine
 from django.core import mail
+from django.db import connection
 from django.utils import timezone
 
 from apps.access.services import ObjectReference
@@ -283,3 +285,41 @@ def test_stale_sessions_and_attempts_go_and_links_stay(clinic_a: Clinic, alice: 
     with time_machine.travel(timezone.now() + timedelta(days=2), tick=False):
         assert services.delete_stale() == 2
     assert Link.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_parallel_opens_never_exceed_the_limit_SHARE_07(clinic_a: Clinic, alice: User) -> None:
+    made = make(clinic_a, alice, max_views=3)
+
+    def attempt(_number: int) -> bool:
+        try:
+            open_link(made)
+        except LinkUnavailableError:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(attempt, range(40)))
+    assert sum(outcomes) == 3
+    assert Link.objects.get().view_count == LinkSession.objects.count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_guessing_in_parallel_gains_nothing_AUTH_07(clinic_a: Clinic, alice: User) -> None:
+    made = make(clinic_a, alice, has_pin=True)
+
+    def guess(_number: int) -> str:
+        try:
+            open_link(made, wrong_pin(made))
+        except (WrongPinError, TooManyAttemptsError) as error:
+            return error.code
+        finally:
+            connection.close()
+        return "opened"
+
+    with ThreadPoolExecutor(8) as pool:
+        outcomes = list(pool.map(guess, range(16)))
+    assert outcomes.count("wrong-pin") == services.MAX_ATTEMPTS_BY_ADDRESS
+    assert outcomes.count("too-many-attempts") == 16 - services.MAX_ATTEMPTS_BY_ADDRESS

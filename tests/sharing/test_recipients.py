@@ -7,16 +7,17 @@ from html.parser import HTMLParser
 
 import pytest
 import time_machine
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.test import Client, override_settings
 from django.utils import timezone
 
+from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 from apps.links.models import Link, LinkSession
 from apps.links.tokens import make_token
-from apps.sharing import services
+from apps.sharing import recipients, services
 from apps.studies.models import Study
 from tests.sharing.conftest import DESCRIPTION, NAME, principal_for
 
@@ -189,6 +190,27 @@ def test_the_trail_names_the_link_even_in_a_members_browser(as_alice: Client, sh
 def test_downloading_needs_the_switch(dana: Client, shared: services.Shared, study: Study) -> None:
     open_link(dana, shared)
     assert dana.get(f"{home_of(shared)}download/{study.public_id}/").status_code == 404
+
+
+def test_a_download_is_the_studys_files_and_stops_when_the_link_is_taken_back_SHARE_03(
+    dana: Client, clinic_a: Clinic, alice: User, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pieces = [b"a" * services.RECHECK_BYTES, b"b" * services.RECHECK_BYTES, b"c"]
+    monkeypatch.setattr(recipients, "study_zip", lambda instances, documents: iter(pieces))
+    with clinic_scope(clinic_a):
+        made = services.share(principal_for(alice, clinic_a), [study], has_pin=False, may_download=True)
+    open_link(dana, made)
+    url = f"{home_of(made)}download/{study.public_id}/"
+    whole = dana.get(url)
+    assert whole.getvalue() == b"".join(pieces)
+    assert whole["Content-Type"] == "application/zip"
+    assert NAME not in whole["Content-Disposition"]
+    assert AuditEvent.objects.get(public_id=whole["X-Audit-Id"]).verb == "study.downloaded"
+    stream = iter(dana.get(url).streaming_content)
+    assert next(stream) == pieces[0]
+    Link.objects.update(revoked_at=timezone.now())
+    with pytest.raises(Http404):
+        next(stream)
 
 
 def test_a_single_study_without_a_note_opens_at_once(

@@ -169,8 +169,8 @@ def test_the_link_page_shows_who_used_it(as_alice: Client, dana: Client, shared:
     visitor.post(f"/s/{shared.token}", {"pin": "wrong"})
     visitor.post(f"/s/{shared.token}", {"pin": shared.pin})
     page = as_alice.get(f"/c/alpha/links/{shared.share.link.public_id}/").content.decode()
-    assert "link.opened" in page
-    assert "link.refused" in page
+    assert "Link opened" in page
+    assert "Link refused" in page
     assert "Firefox of Dana" in page
 
 
