@@ -226,8 +226,12 @@ def replace_actor(context: Context, link: Link) -> Context:
 
 
 def _live(now: datetime) -> Q:
-    return Q(revoked_at=None, frozen_at=None, expires_at__gt=now, clinic__suspended_at=None) & (
-        Q(max_views=None) | Q(view_count__lt=F("max_views"))
+    # No join: an UPDATE with one puts all conditions into a subquery, which PostgreSQL does not look at again after it
+    # waited for the row, and parallel opens would pass the limit.
+    return (
+        Q(revoked_at=None, frozen_at=None, expires_at__gt=now)
+        & Q(clinic__in=Clinic.objects.filter(suspended_at=None))
+        & (Q(max_views=None) | Q(view_count__lt=F("max_views")))
     )
 
 
