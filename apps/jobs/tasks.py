@@ -7,7 +7,6 @@ import socket
 from datetime import timedelta
 
 from celery import shared_task
-from django.db import close_old_connections
 from django.utils import timezone
 
 from apps.jobs import pipeline
@@ -21,7 +20,6 @@ SWEEP_LIMIT = 500
 @shared_task
 def run_job(job_id: int) -> None:
     """Claim and run one job; a second signal for the same job does nothing."""
-    close_old_connections()
     job = pipeline.claim(job_id)
     if job:
         pipeline.run(job)
@@ -38,7 +36,6 @@ def wake(job_id: int) -> None:
 @shared_task
 def tick() -> None:
     """Show that a worker lives, wake jobs that are overdue, and start the periodic tasks that are due."""
-    close_old_connections()
     now = timezone.now()
     WorkerPulse.objects.update_or_create(name=socket.gethostname(), defaults={"seen_at": now})
     overdue = pipeline.due().filter(created_at__lt=now - timedelta(seconds=3)).order_by("run_after")
@@ -62,7 +59,6 @@ def claim_periodic(name: str, every_seconds: float) -> bool:
 @shared_task
 def run_periodic(name: str) -> None:
     """Run one periodic task; an error is logged, its next turn comes by the clock."""
-    close_old_connections()
     try:
         PERIODIC[name].function()
     except Exception:

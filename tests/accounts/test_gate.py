@@ -102,7 +102,7 @@ def test_a_missing_capability_is_said_plainly_and_recorded(clinic_a: Clinic, pas
     person = make_person("u@alpha.example", "Uli", password_hash, clinic=clinic_a, role=Role.UPLOADER)
     answer = signed_in(person).get("/c/alpha/see/")
     assert answer.status_code == 403
-    assert "Your role in this clinic does not include this." in answer.content.decode()
+    assert "Your role in this clinic does not include it." in answer.content.decode()
     event = AuditEvent.objects.get(verb="access.denied")
     assert (event.clinic_id, event.details["capability"]) == (clinic_a.pk, "study.view")
 
