@@ -262,6 +262,7 @@ def _words() -> dict[str, str]:
     return {
         "waiting": _("Waiting"),
         "sending": _("Being sent"),
+        # xgettext:no-python-format (a percent sign, then a word)
         "sendingPart": _("{percent} % sent"),
         "securing": _("Sent, being put safely away"),
         "reading": _("Looking through the folders …"),
