@@ -3,6 +3,7 @@
 from django.db import models
 from django.utils import timezone
 from django.utils.formats import number_format
+from django.utils.translation import gettext_lazy as _
 
 from apps.billing.sizes import decimal_size
 from apps.clinics.models import Clinic
@@ -17,8 +18,8 @@ class Plan(models.Model):
     currency = models.CharField(max_length=3)
     monthly_price = models.DecimalField(max_digits=10, decimal_places=2)
     storage_bytes = models.PositiveBigIntegerField()
-    seats = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no limit.")
-    links = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: no limit.")
+    seats = models.PositiveIntegerField(null=True, blank=True, help_text=_("Empty: no limit."))
+    links = models.PositiveIntegerField(null=True, blank=True, help_text=_("Empty: no limit."))
     is_default = models.BooleanField(default=False)
     valid_from_date = models.DateField()
     valid_until_date = models.DateField(null=True, blank=True)
