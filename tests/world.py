@@ -1,0 +1,293 @@
+"""One of everything that has a URL, in a clinic: what the tests across rooms walk over."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import NoReverseMatch, URLPattern, reverse
+from PIL import Image
+
+from apps.access.services import Principal
+from apps.accounts import invitations
+from apps.accounts import members as memberships
+from apps.accounts.models import ApiToken, Grant, Invitation, Membership, TotpDevice, User, UserSession
+from apps.accounts.roles import Role, Scope, capabilities_of
+from apps.accounts.services import create_api_token
+from apps.audit.models import AuditEvent
+from apps.audit.services import Context
+from apps.clinics.models import Clinic
+from apps.clinics.scoping import clinic_scope
+from apps.ingest.models import UploadBatch
+from apps.ingest.services import open_batch, receive, store_now
+from apps.jobs.services import process_until_idle
+from apps.links import services as links
+from apps.sharing import services as sharing
+from apps.studies.models import Document, Series, Study
+from tests.conftest import make_person
+from tests.ingest.files import PIXEL_RUN, part10
+from tests.test_every_url import OURS
+
+MISSING_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+MISSING_UID = "2.25.1.2.3"
+# Whoever knows one of these may come in: there is nobody to whom they are foreign.
+KEYS = {"invitation", "password-reset-confirm", "share-landing", "share-landing-slash"}
+# The numbered studies: 1 and 2 of one patient, 3 of another.
+NUMBERS = (1, 2, 3)
+
+
+def canary(clinic: Clinic, number: int) -> str:
+    """A word that stands in every text of this study and nowhere else."""
+    return f"CANARY{clinic.slug}{number}".upper()
+
+
+def uids(number: int) -> dict[str, str]:
+    """The UIDs of a study: the same in every clinic."""
+    return {
+        "study_instance_uid": f"2.25.77.{number}",
+        "series_instance_uid": f"2.25.77.{number}.1",
+        "sop_instance_uid": f"2.25.77.{number}.1.1",
+    }
+
+
+def pixels(clinic: Clinic, number: int) -> bytes:
+    """The pixels of this study, in no other file."""
+    return hashlib.shake_256(canary(clinic, number).encode()).digest(len(PIXEL_RUN))
+
+
+def content(clinic: Clinic, number: int) -> bytes:
+    """The one image of a study."""
+    word, named = canary(clinic, number), uids(number)
+    return part10(
+        StudyInstanceUID=named["study_instance_uid"],
+        SeriesInstanceUID=named["series_instance_uid"],
+        SOPInstanceUID=named["sop_instance_uid"],
+        PatientName=f"{word}^Zoe" if number == 3 else f"{canary(clinic, 1)}^Zoe",
+        PatientID=f"ID-{canary(clinic, 3 if number == 3 else 1)}",
+        StudyDescription=f"{word} study",
+        SeriesDescription=f"{word} series",
+        AccessionNumber=f"{word}"[:16],
+        ReferringPhysicianName=f"{word}^House",
+        PixelData=pixels(clinic, number),
+    )
+
+
+@dataclass
+class World:
+    """A clinic's objects, by number of the study they belong to."""
+
+    clinic: Clinic
+    owner: User
+    studies: dict[int, Study] = field(default_factory=dict)
+    series: dict[int, Series] = field(default_factory=dict)
+    documents: dict[int, Document] = field(default_factory=dict)
+    batches: dict[int, UploadBatch] = field(default_factory=dict)
+    stow: UploadBatch | None = None
+    shares: dict[int, sharing.Shared] = field(default_factory=dict)
+    browsers: dict[int, Client] = field(default_factory=dict)
+    member: Membership | None = None
+    invitation: Invitation | None = None
+    token: ApiToken | None = None
+    token_secret: str = ""
+
+    def principal(self, user: User | None = None) -> Principal:
+        user = user or self.owner
+        context = Context("user", user.public_id, user_id=user.pk, user_email=user.email)
+        return Principal("member", self.clinic, capabilities_of(Role.OWNER), context, user)
+
+    def arguments(self, name: str, number: int) -> dict[str, str]:
+        """What stands in this URL for the object that belongs to study `number`; KeyError for an unknown URL."""
+        link = self.shares[number].share.link.public_id
+        study = self.studies[number]
+        member = str(self._member().public_id)
+        table: dict[str, dict[str, str]] = {
+            "patient": {"public_id": study.patient.public_id},
+            **dict.fromkeys(
+                ("study", "study-views", "study-download", "share-create", "viewer"), {"public_id": study.public_id}
+            ),
+            "study-uploads": {"study_id": study.public_id},
+            "viewer-mode": {"public_id": study.public_id, "mode": "viewer"},
+            "series-thumbnail": {"public_id": self.series[number].public_id},
+            "document": {"public_id": self.documents[number].public_id},
+            **dict.fromkeys(
+                ("upload-batch", "upload-files", "upload-close", "upload-progress", "upload-results"),
+                {"batch_id": self.batches[number].public_id},
+            ),
+            "dicomweb-store-status": {"batch_id": self.stow.public_id if self.stow else ""},
+            "link-detail": {"link_id": link},
+            "link-revoke": {"link_id": link},
+            "share-home": {"link_id": link},
+            "share-close": {"link_id": link},
+            "share-download": {"link_id": link, "public_id": study.public_id},
+            "share-viewer": {"link_id": link, "public_id": study.public_id},
+            "share-viewer-mode": {"link_id": link, "public_id": study.public_id, "mode": "viewer"},
+            **dict.fromkeys(("member", "member-remove", "grant-add"), {"public_id": member}),
+            "grant-remove": {"public_id": member, "reference": self.studies[1].public_id},
+            "invitation-withdraw": {"public_id": self.invitation.public_id if self.invitation else ""},
+            "token-revoke": {"public_id": self.token.public_id if self.token else ""},
+            "session-end": {"public_id": UserSession.objects.filter(user=self.owner).latest("created_at").public_id},
+            "factor-remove": {"public_id": TotpDevice.objects.get(user=self.owner).public_id},
+        }
+        if name in table:
+            return table[name]
+        if not name.startswith("dicomweb-"):
+            raise KeyError(name)
+        extra = {"frames": "1", "path": "7FE00010"} | ({"link_id": link} if "-link-" in name else {})
+        return uids(number) | extra
+
+    def _member(self) -> Membership:
+        assert self.member
+        return self.member
+
+
+def make_world(clinic: Clinic, owner: User, password_hash: str) -> World:
+    """Three studies with all that belongs to them."""
+    world = World(clinic, owner)
+    acts = world.principal()
+    with clinic_scope(clinic):
+        world.stow = open_batch(acts, UploadBatch.Source.STOW)
+        for number in NUMBERS:
+            [outcome] = store_now(acts, world.stow, [[content(clinic, number)]])
+            assert outcome.outcome == "stored", outcome
+            study = Study.objects.select_related("patient").get(study_instance_uid=uids(number)["study_instance_uid"])
+            world.studies[number] = study
+            world.series[number] = Series.objects.get(study=study)
+            world.batches[number] = open_batch(acts, UploadBatch.Source.WEB, study=study)
+            receive(acts, world.batches[number], f"{canary(clinic, number)}.jpg", [_picture()])
+            receive(acts, world.batches[number], f"{canary(clinic, number)}.txt", [b"not an image"])
+        process_until_idle()
+        for number, study in world.studies.items():
+            world.documents[number] = Document.objects.get(study=study)
+            world.shares[number] = sharing.share(acts, [study], has_pin=False, note="look", may_download=True)
+            world.browsers[number] = open_link(world.shares[number])
+    limited = make_person(f"limited@{clinic.slug}.example", "Lina", password_hash)
+    world.member = Membership.objects.create(user=limited, clinic=clinic, role=Role.PHYSICIAN, is_limited=True)
+    memberships.add_grant(world.member, Grant.Kind.STUDY, world.studies[1].public_id, context=acts.context)
+    invitations.invite(clinic, f"new@{clinic.slug}.example", Role.AUDITOR, context=acts.context, invited_by=owner)
+    world.invitation = Invitation.objects.get(clinic=clinic)
+    world.token, world.token_secret = create_api_token(clinic, list(Scope), context=acts.context, created_by=owner)
+    return world
+
+
+def _picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (16, 16), 77).save(file, "JPEG")
+    return file.getvalue()
+
+
+def open_link(shared: sharing.Shared) -> Client:
+    """A browser in which this link is open."""
+    opened = links.redeem(shared.token, "", sharing.KIND, context=Context(actor_kind="anonymous"))
+    browser = Client()
+    browser.cookies[sharing.cookie_name(shared.share.link.public_id)] = opened.secret
+    return browser
+
+
+# --- walking ----------------------------------------------------------------------------------------------------------
+
+
+def converters(pattern: URLPattern) -> set[str]:
+    return set(pattern.pattern.converters) - {"clinic_slug"}
+
+
+NAMING_OBJECTS = [
+    (route, pattern)
+    for route, pattern in OURS
+    # (`rest` names nothing: it is whatever the DICOMweb URLs before it did not take.)
+    if converters(pattern) and pattern.name not in KEYS and "rest" not in converters(pattern)
+]
+OF_LINKS = [pattern for route, pattern in NAMING_OBJECTS if route.startswith("v/")]
+NOT_OF_LINKS = [pattern for route, pattern in NAMING_OBJECTS if not route.startswith("v/")]
+
+
+def missing(arguments: dict[str, str]) -> dict[str, str]:
+    """The same arguments, naming nothing."""
+    kept = {"frames", "path", "mode"}
+    return {
+        name: value if name in kept else MISSING_UID if name.endswith("_uid") else MISSING_ID
+        for name, value in arguments.items()
+    }
+
+
+def url_of(pattern: URLPattern, slug: str, arguments: dict[str, str]) -> str:
+    """The path of this URL with these arguments, as far as it takes them."""
+    taken = {name: value for name, value in arguments.items() if name in pattern.pattern.converters}
+    if "clinic_slug" in pattern.pattern.converters:
+        taken["clinic_slug"] = slug
+    try:
+        return reverse(pattern.name, kwargs=taken)
+    except NoReverseMatch as error:
+        raise AssertionError(f"{pattern.name}: tests/world.py does not fill {pattern.pattern}") from error
+
+
+def body_of(response: HttpResponse) -> bytes:
+    """The whole body, streamed or not, unpacked."""
+    body = b"".join(response.streaming_content) if response.streaming else response.content
+    return gzip.decompress(body) if response.headers.get("Content-Encoding") == "gzip" else body
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, with what the test wants to know of it."""
+
+    method: str
+    url: str
+    response: HttpResponse
+    # The record that the answer names, as it stood when the first byte could go out.
+    event: AuditEvent | None
+    body: bytes
+
+    @property
+    def status(self) -> int:
+        return int(self.response.status_code)
+
+    @property
+    def neutral(self) -> tuple[int, str, bytes]:
+        """Status, type and body without the one thing that differs between two requests."""
+        request_id = self.response["X-Request-Id"].encode()
+        return self.status, self.response.headers.get("Content-Type", ""), self.body.replace(request_id, b"")
+
+    def __repr__(self) -> str:
+        return f"{self.method} {self.url} -> {self.status} {self.body[:60]!r}"
+
+
+def ask(client: Client, method: str, url: str, **headers: str) -> Answer:
+    """Request and take everything back that it did, in the browser too."""
+    cookies = copy.copy(client.cookies)
+    with transaction.atomic():
+        response = client.get(url, headers=headers) if method == "GET" else client.post(url, headers=headers)
+        event = AuditEvent.objects.filter(public_id=response.headers.get("X-Audit-Id", "")).first()
+        answer = Answer(method, url, response, event, body_of(response))
+        transaction.set_rollback(True)
+    client.cookies = cookies
+    return answer
+
+
+def ask_both(client: Client, url: str, **headers: str) -> Iterator[Answer]:
+    """GET and POST."""
+    for method in ("GET", "POST"):
+        yield ask(client, method, url, **headers)
+
+
+def texts(clinic: Clinic, *numbers: int) -> list[bytes]:
+    """What must not come back to somebody who may not see these studies of this clinic (compared in upper case)."""
+    return [canary(clinic, number).encode() for number in numbers]
+
+
+def holds(answer: Answer, clinic: Clinic, *numbers: int) -> list[Any]:
+    """Which canaries of these studies an answer holds: texts in any case, and pixels."""
+    upper = answer.body.upper()
+    found: list[Any] = [text for text in texts(clinic, *numbers) if text in upper]
+    return found + [n for n in numbers if pixels(clinic, n)[:40] in answer.body]
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
