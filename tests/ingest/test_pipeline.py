@@ -1,7 +1,9 @@
 """From arrival to outcome."""
 
+import os
 import warnings
 import zipfile
+from pathlib import Path
 
 import pytest
 from django.conf import settings
@@ -26,6 +28,9 @@ from tests.ingest.files import PIXEL_RUN, part10, series, zipped
 
 State = Upload.State
 PDF = b"%PDF-1.7 a report\n%%EOF\n"
+
+# The data directory, and what the S3 server of a run on servers has on its disk.
+PLACES_OF_BYTES = [settings.DATA_DIR, Path(os.environ["TEST_RUN_DIR"]) / "s3" / "data"]
 
 
 def living_blobs() -> int:
@@ -281,7 +286,7 @@ def test_no_plaintext_is_ever_in_the_data_directory_UPL_01(
 
     def look() -> None:
         nonlocal seen
-        for path in settings.DATA_DIR.rglob("*"):
+        for path in [path for place in PLACES_OF_BYTES for path in place.rglob("*")]:
             if path.is_file() and "sqlite3" not in path.name:
                 content = path.read_bytes()
                 seen += 1
