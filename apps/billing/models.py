@@ -35,7 +35,7 @@ class Plan(models.Model):
     def price_text(self) -> str:
         """The monthly price with its currency, as the reader's language writes numbers."""
         amount = number_format(self.monthly_price, decimal_pos=2, use_l10n=True, force_grouping=True)
-        return f"${amount}" if self.currency == "USD" else f"{amount} {self.currency}"
+        return _("$%(amount)s") % {"amount": amount} if self.currency == "USD" else f"{amount} {self.currency}"
 
     @property
     def storage_text(self) -> str:

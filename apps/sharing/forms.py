@@ -9,12 +9,17 @@ from typing import Any, Final
 from django import forms
 from django.utils.formats import date_format
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext_lazy
+from django.utils.translation import ngettext
 
 from apps.links.services import DEFAULT_LIFETIME, MAX_VIEW_LIMIT
 from apps.studies.models import Study
 
 LIFETIME_DAYS: Final = (1, 3, 7, 14, 30, 90)
+
+
+def _lifetime_choices() -> list[tuple[int, str]]:
+    """Return the lifetimes in the reader's language; asked for with every form, as a counted text is made at once."""
+    return [(days, ngettext("%(days)d day", "%(days)d days", days) % {"days": days}) for days in LIFETIME_DAYS]
 
 
 class ShareForm(forms.Form):
@@ -33,9 +38,7 @@ class ShareForm(forms.Form):
     lifetime_days = forms.TypedChoiceField(
         label=_("Valid for"),
         coerce=int,
-        choices=[
-            (days, ngettext_lazy("%(days)d day", "%(days)d days", days) % {"days": days}) for days in LIFETIME_DAYS
-        ],
+        choices=_lifetime_choices,
         initial=DEFAULT_LIFETIME.days,
         widget=forms.Select(attrs={"class": "form-select"}),
     )
