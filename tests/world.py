@@ -33,7 +33,7 @@ from apps.links import services as links
 from apps.sharing import services as sharing
 from apps.studies.models import Document, Series, Study
 from tests.conftest import make_person
-from tests.ingest.files import PIXEL_RUN, part10
+from tests.ingest.files import PIXEL_RUN, part10, zipped
 from tests.test_every_url import OURS
 
 MISSING_ID = "AAAAAAAAAAAAAAAAAAAAAA"
@@ -110,17 +110,13 @@ class World:
         member = str(self._member().public_id)
         table: dict[str, dict[str, str]] = {
             "patient": {"public_id": study.patient.public_id},
-            **dict.fromkeys(
-                ("study", "study-views", "study-download", "share-create", "viewer"), {"public_id": study.public_id}
-            ),
+            **of_all("study", "study-views", "study-download", "share-create", "viewer", public_id=study.public_id),
             "study-uploads": {"study_id": study.public_id},
             "viewer-mode": {"public_id": study.public_id, "mode": "viewer"},
             "series-thumbnail": {"public_id": self.series[number].public_id},
             "document": {"public_id": self.documents[number].public_id},
-            **dict.fromkeys(
-                ("upload-batch", "upload-files", "upload-close", "upload-progress", "upload-results"),
-                {"batch_id": self.batches[number].public_id},
-            ),
+            **of_all("upload-batch", "upload-files", "upload-close", batch_id=self.batches[number].public_id),
+            **of_all("upload-progress", "upload-results", batch_id=self.batches[number].public_id),
             "dicomweb-store-status": {"batch_id": self.stow.public_id if self.stow else ""},
             "link-detail": {"link_id": link},
             "link-revoke": {"link_id": link},
@@ -129,7 +125,7 @@ class World:
             "share-download": {"link_id": link, "public_id": study.public_id},
             "share-viewer": {"link_id": link, "public_id": study.public_id},
             "share-viewer-mode": {"link_id": link, "public_id": study.public_id, "mode": "viewer"},
-            **dict.fromkeys(("member", "member-remove", "grant-add"), {"public_id": member}),
+            **of_all("member", "member-remove", "grant-add", public_id=member),
             "grant-remove": {"public_id": member, "reference": self.studies[1].public_id},
             "invitation-withdraw": {"public_id": self.invitation.public_id if self.invitation else ""},
             "token-revoke": {"public_id": self.token.public_id if self.token else ""},
@@ -148,6 +144,11 @@ class World:
         return self.member
 
 
+def of_all(*names: str, **arguments: str) -> dict[str, dict[str, str]]:
+    """The same arguments for several URLs."""
+    return dict.fromkeys(names, arguments)
+
+
 def make_world(clinic: Clinic, owner: User, password_hash: str) -> World:
     """Three studies with all that belongs to them."""
     world = World(clinic, owner)
@@ -163,6 +164,8 @@ def make_world(clinic: Clinic, owner: User, password_hash: str) -> World:
             world.batches[number] = open_batch(acts, UploadBatch.Source.WEB, study=study)
             receive(acts, world.batches[number], f"{canary(clinic, number)}.jpg", [_picture()])
             receive(acts, world.batches[number], f"{canary(clinic, number)}.txt", [b"not an image"])
+            archive = zipped({f"{canary(clinic, number)}/member.txt": b"not an image either"})
+            receive(acts, world.batches[number], "archive.zip", [archive])
         process_until_idle()
         for number, study in world.studies.items():
             world.documents[number] = Document.objects.get(study=study)

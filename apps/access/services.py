@@ -17,6 +17,7 @@ __all__ = [
     "ObjectReference",
     "Principal",
     "authorise",
+    "authorise_covered",
     "authorise_series",
     "import_principal",
     "principal_of",
@@ -52,14 +53,18 @@ def authorise(
 
 
 def authorise_series(request: HttpRequest, capability: Capability, series: Auditable) -> AuditEvent:
-    """Return the event that covers this series: the viewer's own of the last five minutes, else a new one.
+    """Return the event that covers this series: for frames, of which a viewer fetches hundreds. See below."""
+    return authorise_covered(request, capability, series, verb="series.viewed")
 
-    For frames, of which a viewer fetches hundreds: rights and visibility are checked every time, only the record is
+
+def authorise_covered(request: HttpRequest, capability: Capability, obj: Auditable, *, verb: str) -> AuditEvent:
+    """Return the event that covers this object: the caller's own of the last five minutes, else a new one.
+
+    For what one page asks for again and again: rights and visibility are checked every time, only the record is
     shared. Errors as `authorise`.
     """
     principal = principal_of(request)
-    verb = "series.viewed"
-    reference = _check(request, principal, capability, series, verb)
+    reference = _check(request, principal, capability, obj, verb)
     covering = covering_event(
         context=principal.context,
         clinic_id=principal.clinic.pk,

@@ -16,7 +16,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from apps.access.services import Principal, authorise, principal_of
+from apps.access.services import Principal, authorise, authorise_covered, principal_of
 from apps.accounts.roles import Capability
 from apps.ingest import queries, services, uploadhandler
 from apps.ingest.csrf import csrf_by_header
@@ -127,6 +127,9 @@ def results(request: HttpRequest, clinic_slug: str, batch_id: str) -> HttpRespon
     principal = principal_of(request)
     batch = get_object_or_404(queries.own_batches(principal), public_id=batch_id)
     uploads, cursor, is_done = queries.results_after(batch, request.GET.get("after", "")[:22])
+    if any(upload.archive_id is not None for upload in uploads):
+        # Names from inside an archive may name people, and the page has not seen them yet.
+        authorise_covered(request, Capability.UPLOAD_CREATE, batch, verb="upload.viewed")
     rows = [_row(request, upload) for upload in uploads]
     return JsonResponse({"after": cursor, "is_done": is_done, "uploads": rows})
 
