@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from gettext import GNUTranslations
 from io import BytesIO
 from pathlib import Path
@@ -34,7 +34,7 @@ _TEMPLATE_CALL = re.compile(rf"\b({'|'.join(MARKS)})\(((?:\s*{_LITERAL}\s*,?)+)(
 _PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w*\}|</?\w+>")
 
 
-def _message(mark: str, arguments: list[object]) -> Message | None:
+def _message(mark: str, arguments: Sequence[object]) -> Message | None:
     """Return what a call of a marking function marks, or None when it marks no literal text."""
 
     def text(position: int | None) -> str | None:
