@@ -2,12 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from celery import Celery
+from celery.signals import worker_process_init
 from django.conf import settings
+
+from portal.orphans import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
+main_pid = os.getpid()  # the pool's processes are forked from the one that reads this
 app = Celery("viewbox", task_cls="apps.clinics.tasks:ClinicTask")
 app.conf.update(
     broker_url=settings.BROKER_URL,
@@ -22,22 +27,21 @@ app.conf.update(
     worker_max_tasks_per_child=2000,
     worker_send_task_events=False,
     timezone="UTC",
-    beat_schedule={"tick": {"task": "apps.jobs.tasks.tick", "schedule": 5.0}},
+    # A tick that was not heard within its time is the next one's business: none pile up while no worker listens.
+    beat_schedule={"tick": {"task": "apps.jobs.tasks.tick", "schedule": 5.0, "options": {"expires": 10.0}}},
 )
 if settings.BROKER_URL.startswith("filesystem"):
     queue = Path(settings.DATA_DIR) / "queue"
     folders = {
         "data_folder_in": queue / "messages",
         "data_folder_out": queue / "messages",
-        "processed_folder": queue / "taken",
         "control_folder": queue / "control",
     }
     for folder in folders.values():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     app.conf.update(
         broker_transport="portal.transport:Transport",
-        broker_transport_options={name: str(folder) for name, folder in folders.items()}
-        | {"store_processed": False, "polling_interval": 0.05},
+        broker_transport_options={name: str(folder) for name, folder in folders.items()} | {"polling_interval": 0.05},
     )
 else:
     # A broker that is away must not hold up an upload: the sweep finds the job.
@@ -45,3 +49,9 @@ else:
         broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 5, "visibility_timeout": 300}
     )
 app.autodiscover_tasks(["apps.jobs"])
+
+
+@worker_process_init.connect
+def _end_with_the_worker(**_: Any) -> None:
+    """Celery's pool outlives a killed worker and would wait for work for ever."""
+    die_with_parent(main_pid)

@@ -2,6 +2,9 @@
 
 import os
 from pathlib import Path
+from typing import Any
+
+from portal.orphans import die_with_parent
 
 is_https = os.environ.get("HTTPS", "") not in {"", "0"}
 data_dir = Path(os.environ.get("PORTAL_DATA_DIR", "var")).resolve()
@@ -21,3 +24,8 @@ if is_https:
     keyfile = os.environ.get("PORTAL_TLS_KEY", str(data_dir / "keys" / "tls.key"))
 # No remote control: what is not needed cannot be misused.
 control_socket_disable = True
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Free the port at once when gunicorn's master is killed."""
+    die_with_parent(server.pid)
