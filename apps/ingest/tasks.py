@@ -14,7 +14,7 @@ from apps.clinics.scoping import clinic_scope
 from apps.ingest import pipeline
 from apps.ingest.expand import expand
 from apps.ingest.ledger import EXPAND, PROCESS
-from apps.ingest.models import QUARANTINE_KIND, Upload
+from apps.ingest.models import Upload
 from apps.jobs.models import Job
 from apps.jobs.services import enqueue, periodic, register
 from apps.storage import services as storage
@@ -87,13 +87,11 @@ def _queued(clinic: Clinic) -> set[int]:
 
 @periodic("ingest.sweep", every_seconds=900)
 def sweep_quarantine() -> int:
-    """Destroy quarantined bytes that belong to no upload: what a request left that was cut off or killed."""
+    """Destroy quarantined bytes that belong to no upload: what a request or a job left that was cut off or killed."""
     destroyed = 0
     for clinic in Clinic.objects.all():
         with clinic_scope(clinic):
-            old = Blob.objects.filter(
-                state=Blob.State.QUARANTINED, kind=QUARANTINE_KIND, created_at__lt=timezone.now() - ORPHANED_AFTER
-            )
+            old = Blob.objects.filter(state=Blob.State.QUARANTINED, created_at__lt=timezone.now() - ORPHANED_AFTER)
             orphans = list(old.exclude(pk__in=Upload.objects.filter(blob__isnull=False).values("blob_id"))[:500])
             if orphans:
                 with transaction.atomic():

@@ -16,7 +16,7 @@ from apps.dicom.json_model import to_json
 from apps.dicom.parse import parse_header
 from apps.storage.errors import BlobDestroyedError, BlobMissingError, CorruptBlobError
 from apps.storage.models import Blob
-from apps.storage.services import destroy, iterate_blob, open_blob, write_blob
+from apps.storage.services import adopt, destroy, iterate_blob, open_blob, write_blob
 from apps.studies.errors import NoThumbnailError
 from apps.studies.models import Instance, Series
 
@@ -47,6 +47,11 @@ def metadata_of(instance: Instance, bulk_data_root: str) -> bytes:
     return json.dumps(model, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
+def write_prepared(series: Series, kind: str, content: bytes) -> Blob:
+    """Store what was made, in quarantine until it is kept: what a process leaves that dies in between is swept."""
+    return write_blob(series.clinic, kind, [content], quarantined=True)
+
+
 def keep_metadata(series: Series, blob: Blob, covered: int) -> None:
     """Make this blob the series' metadata, in the caller's transaction; the one before is destroyed."""
     _replace(series, "metadata", blob, covered)
@@ -60,6 +65,8 @@ def keep_thumbnail(series: Series, blob: Blob | None, covered: int) -> None:
 def _replace(series: Series, what: str, blob: Blob | None, covered: int) -> None:
     row = Series.objects.select_for_update(no_key=True).get(pk=series.pk)
     before = getattr(row, f"{what}_blob")
+    if blob is not None:
+        adopt([blob])
     setattr(row, f"{what}_blob", blob)
     setattr(row, f"{what}_instance_count", covered)
     row.save(update_fields=[f"{what}_blob", f"{what}_instance_count"])
@@ -120,15 +127,14 @@ def draw(instance: Instance) -> bytes:
 def prepare(series: Series) -> Callable[[], None]:
     """Make what is missing or stale outside any transaction; return the function that makes it count."""
     steps: list[Callable[[], None]] = []
-    clinic = series.clinic
     if stored_metadata(series) is None:
         content, covered = make_metadata(series)
-        metadata = write_blob(clinic, "metadata", [content])
+        metadata = write_prepared(series, "metadata", content)
         steps.append(lambda: keep_metadata(series, metadata, covered))
     if _lacks_thumbnail(series):
         count = series.number_of_series_related_instances
         picture = draw_series(series)
-        thumbnail = write_blob(clinic, "thumbnail", [picture]) if picture else None
+        thumbnail = write_prepared(series, "thumbnail", picture) if picture else None
         steps.append(lambda: keep_thumbnail(series, thumbnail, count))
 
     def keep() -> None:

@@ -7,7 +7,6 @@ import logging
 from django.db import DatabaseError, transaction
 
 from apps.storage.errors import StorageError
-from apps.storage.services import write_blob
 from apps.studies import preparation
 from apps.studies.documents import check_document, title_of
 from apps.studies.errors import NoThumbnailError
@@ -59,7 +58,7 @@ def series_metadata(series: Series) -> bytes:
         return stored
     content, covered = preparation.make_metadata(series)
     try:
-        blob = write_blob(series.clinic, "metadata", [content])
+        blob = preparation.write_prepared(series, "metadata", content)
         with transaction.atomic():
             preparation.keep_metadata(series, blob, covered)
     except (StorageError, DatabaseError) as error:
@@ -81,7 +80,7 @@ def thumbnail(shown: Instance | Series) -> bytes:
     count_now = shown.number_of_series_related_instances
     picture = preparation.draw_series(shown)
     try:
-        blob = write_blob(shown.clinic, "thumbnail", [picture]) if picture else None
+        blob = preparation.write_prepared(shown, "thumbnail", picture) if picture else None
         with transaction.atomic():
             preparation.keep_thumbnail(shown, blob, count_now)
     except (StorageError, DatabaseError) as error:
