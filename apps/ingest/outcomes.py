@@ -23,6 +23,11 @@ PLAIN: Final[dict[str, str | Promise]] = {
 
 # Our own codes, and those of apps.dicom.errors: the pure room writes English, the page speaks the reader's language.
 REASONS: Final[dict[str, str | Promise]] = {
+    "same-bytes": _("The same file is already stored."),
+    "different-bytes": _(
+        "An instance with this identifier but other content is already stored. It was kept; this one was put aside "
+        "for a person to decide."
+    ),
     "empty": _("The file is empty."),
     "too-large": _("This file is larger than this installation takes."),
     "limit-reached": _("The storage of your plan is full."),

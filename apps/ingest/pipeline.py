@@ -222,7 +222,7 @@ def _conclude_instance(finding: Finding, instance: Instance) -> None:
     elif instance.blob_id == finding.blob.pk:
         finding.conclude(State.STORED)
     elif bytes(finding.blob.sha256) == bytes(instance.blob.sha256):
-        finding.conclude(State.DUPLICATE)
+        finding.conclude(State.DUPLICATE, "same-bytes")
     else:
         finding.conclude(State.CONFLICT, "different-bytes")
 

@@ -50,7 +50,9 @@ def test_a_dicom_file_becomes_an_instance(send: Send) -> None:
 
 def test_the_same_bytes_again_are_a_duplicate_UPL_12(send: Send) -> None:
     data = part10()
-    assert [send(data).state, send(data).state] == [State.STORED, State.DUPLICATE]
+    first, second = send(data), send(data)
+    assert (first.state, second.state) == (State.STORED, State.DUPLICATE)
+    assert second.message == "The same file is already stored."
     assert Instance.objects.count() == living_blobs() == 1
 
 
@@ -60,6 +62,7 @@ def test_other_bytes_under_the_same_uid_are_kept_as_a_conflict_UPL_12(send: Send
     send(first)
     upload = send(second)
     assert (upload.state, upload.code) == (State.CONFLICT, "different-bytes")
+    assert "identifier but other content is already stored" in upload.message
     with storage.open_blob(Instance.objects.get().blob) as file:
         assert file.read() == first
     assert upload.blob is not None
