@@ -328,6 +328,7 @@ LANGUAGE_COOKIE_NAME = f"{COOKIE_PREFIX}language"
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SAMESITE = "Lax"
 TIME_ZONE = env.str("PORTAL_TIME_ZONE", default="UTC")
+FORMAT_MODULE_PATH = ["portal.formats"]
 USE_I18N = USE_TZ = True
 
 # --- logs: one JSON object a line, allow-listed fields, no bodies, no names -------------------------------------------
