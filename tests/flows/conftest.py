@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
 
+from tests.flows.hostile import hostile
 from tests.flows.installation import Installation
 from tests.servers import ServerMissingError
+
+__all__ = ["hostile"]
 
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 Maker = Callable[..., BrowserContext]
