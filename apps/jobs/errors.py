@@ -17,3 +17,9 @@ class FinalError(JobError):
     """Never try again: the outcome would be the same."""
 
     code = "final"
+
+
+class UnknownKindError(RetryableError):
+    """Nobody here does this kind of work: the worker may be older than the job, as during an update."""
+
+    code = "unknown-kind"

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import threading
 import uuid
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from apps.clinics.scoping import clinic_scope
-from apps.jobs.errors import FinalError
-from apps.jobs.models import Job
+from apps.jobs.errors import FinalError, UnknownKindError
+from apps.jobs.models import Job, WorkerPulse
 from apps.jobs.registry import HANDLERS
 
 log = logging.getLogger(__name__)
@@ -48,8 +49,13 @@ def claim(job_id: int, *, ignore_delay: bool = False) -> Job | None:
     return Job.objects.select_related("clinic").get(pk=job_id) if taken else None
 
 
+def show_life() -> None:
+    """Note that a worker of this machine lives, for /readyz."""
+    WorkerPulse.objects.update_or_create(name=socket.gethostname(), defaults={"seen_at": timezone.now()})
+
+
 class Heartbeat(threading.Thread):
-    """Renews the lease while a handler works, so that long work is not taken for dead."""
+    """Renews the lease while a handler works, so that long work is not taken for dead, nor the worker that does it."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(daemon=True)
@@ -59,18 +65,29 @@ class Heartbeat(threading.Thread):
         """Renew every third of the lease until stopped or taken over."""
         held = Job.objects.filter(pk=self.job.pk, lease_token=self.job.lease_token, state=Job.State.RUNNING)
         while not self.stopped.wait(settings.JOB_LEASE_SECONDS / 3):
-            if not held.update(lease_until=timezone.now() + timedelta(seconds=settings.JOB_LEASE_SECONDS)):
-                break
+            try:
+                if not held.update(lease_until=timezone.now() + timedelta(seconds=settings.JOB_LEASE_SECONDS)):
+                    break
+                show_life()
+            except DatabaseError:
+                # Busy or away for a moment: the next beat may still be in time, and if not, another worker takes over.
+                log.warning("lease not renewed", extra={"job": self.job.pk, "kind": self.job.kind})
+                connection.close()
         connection.close()
 
 
 def run(job: Job) -> None:
     """Run a claimed job to its end: done, failed, or queued again with a growing delay."""
+    if job.attempts > Job.MAX_ATTEMPTS:
+        _give_up(job)
+        return
     heartbeat = Heartbeat(job)
     heartbeat.start()
     ours = Job.objects.filter(pk=job.pk, lease_token=job.lease_token)
     try:
         with clinic_scope(job.clinic) if job.clinic else contextlib.nullcontext():
+            if job.kind not in HANDLERS:
+                raise UnknownKindError
             effects = HANDLERS[job.kind](job)
             with transaction.atomic():
                 if effects:
@@ -80,7 +97,7 @@ def run(job: Job) -> None:
     except LeaseLostError:
         log.warning("lease lost", extra={"job": job.pk, "kind": job.kind})
     except Exception as error:
-        is_final = isinstance(error, FinalError | KeyError) or job.attempts >= Job.MAX_ATTEMPTS
+        is_final = isinstance(error, FinalError) or job.attempts >= Job.MAX_ATTEMPTS
         log.exception("job failed" if is_final else "job will be tried again", extra={"job": job.pk, "kind": job.kind})
         delay = timedelta(seconds=min(600, 2**job.attempts))
         ours.update(
@@ -92,3 +109,11 @@ def run(job: Job) -> None:
         )
     finally:
         heartbeat.stopped.set()
+
+
+def _give_up(job: Job) -> None:
+    """Fail a job that came back from every attempt without an end: it takes its workers along."""
+    log.error("job given up: its workers died", extra={"job": job.pk, "kind": job.kind})
+    Job.objects.filter(pk=job.pk, lease_token=job.lease_token).update(
+        state=Job.State.FAILED, error="WorkerLost", lease_until=None, finished_at=timezone.now()
+    )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-import socket
 from datetime import timedelta
+from typing import Any
 
-from celery import shared_task
+from celery import current_app, shared_task
 from django.utils import timezone
 
 from apps.jobs import pipeline
-from apps.jobs.models import Periodic, WorkerPulse
+from apps.jobs.models import Job, Periodic
 from apps.jobs.registry import PERIODIC
 
 log = logging.getLogger(__name__)
@@ -36,14 +36,29 @@ def wake(job_id: int) -> None:
 @shared_task
 def tick() -> None:
     """Show that a worker lives, wake jobs that are overdue, and start the periodic tasks that are due."""
-    now = timezone.now()
-    WorkerPulse.objects.update_or_create(name=socket.gethostname(), defaults={"seen_at": now})
-    overdue = pipeline.due().filter(created_at__lt=now - timedelta(seconds=3)).order_by("run_after")
-    for job_id in overdue.values_list("pk", flat=True)[:SWEEP_LIMIT]:
+    pipeline.show_life()
+    overdue = pipeline.due().filter(created_at__lt=timezone.now() - timedelta(seconds=3)).order_by("run_after")
+    ids = overdue.values_list("pk", flat=True)
+    # What a dead worker held is few and comes first; what is queued waits while the broker has enough for everybody,
+    # or of a long queue every tick would send every message once more.
+    for job_id in ids.filter(state=Job.State.RUNNING)[:SWEEP_LIMIT]:
+        wake(job_id)
+    for job_id in ids.filter(state=Job.State.QUEUED)[: max(0, SWEEP_LIMIT - messages_waiting())]:
         wake(job_id)
     for name, task in PERIODIC.items():
         if claim_periodic(name, task.every_seconds):
             run_periodic.apply_async((name,), retry=False)
+
+
+def messages_waiting() -> int:
+    """Return how many wake-ups the broker holds, 0 when it does not say."""
+    queue = str(current_app.conf.task_default_queue)
+    try:
+        with current_app.connection_for_write() as broker:
+            channel: Any = broker.default_channel
+            return int(channel.queue_declare(queue, passive=True).message_count)
+    except Exception:  # a broker that is away has nothing for anybody
+        return 0
 
 
 def claim_periodic(name: str, every_seconds: float) -> bool:

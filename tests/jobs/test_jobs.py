@@ -141,3 +141,34 @@ def test_registering_names_the_handler(handler: list[int]) -> None:
         """Do nothing."""
 
     assert HANDLERS.pop("named") is work
+
+
+def test_a_job_that_takes_its_workers_along_is_given_up_F1(db: None, handler: list[int]) -> None:
+    job = enqueue("count", {"number": 1})
+    Job.objects.update(state=Job.State.RUNNING, attempts=Job.MAX_ATTEMPTS, lease_until=timezone.now())
+    assert process_until_idle() == 1
+    job.refresh_from_db()
+    assert (job.state, job.error, handler) == (Job.State.FAILED, "WorkerLost", [])
+
+
+def test_a_job_that_only_a_newer_worker_knows_waits_for_it(db: None) -> None:
+    job = enqueue("of-tomorrow", {})
+    claimed = pipeline.claim(job.pk)
+    assert claimed
+    pipeline.run(claimed)
+    job.refresh_from_db()
+    assert (job.state, job.error) == (Job.State.QUEUED, "UnknownKindError")
+
+
+def test_ticks_do_not_flood_a_broker_that_has_enough_F6(
+    db: None, handler: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken: list[int] = []
+    monkeypatch.setattr(tasks, "wake", woken.append)
+    monkeypatch.setattr(tasks, "messages_waiting", lambda: tasks.SWEEP_LIMIT - 2)
+    waiting = [enqueue("count", {"number": number}).pk for number in range(5)]
+    lost = enqueue("count", {"number": 9})
+    Job.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    Job.objects.filter(pk=lost.pk).update(state=Job.State.RUNNING, lease_until=timezone.now() - timedelta(seconds=1))
+    tasks.tick()
+    assert woken == [lost.pk, *waiting[:2]]
