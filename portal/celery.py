@@ -7,6 +7,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import worker_process_init
 from django.conf import settings
+from kombu import Exchange, Queue
 
 from portal.orphans import die_with_parent
 
@@ -21,14 +22,18 @@ app.conf.update(
     task_serializer="json",
     accept_content=["json"],
     task_acks_late=True,
-    worker_prefetch_multiplier=4,
+    # What a process holds back for itself is lost for a while when it dies, and keeps the clock waiting.
+    worker_prefetch_multiplier=1,
+    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in ("celery", "clock")],
+    # The clock has a queue of its own, read in turn with the other: a long queue of work does not stop it.
+    task_routes={f"apps.jobs.tasks.{name}": {"queue": "clock"} for name in ("tick", "run_periodic")},
     worker_hijack_root_logger=False,
     worker_enable_remote_control=False,
     worker_max_tasks_per_child=2000,
     worker_send_task_events=False,
     timezone="UTC",
     # A tick that was not heard within its time is the next one's business: none pile up while no worker listens.
-    beat_schedule={"tick": {"task": "apps.jobs.tasks.tick", "schedule": 5.0, "options": {"expires": 10.0}}},
+    beat_schedule={"tick": {"task": "apps.jobs.tasks.tick", "schedule": 5.0, "options": {"expires": 60.0}}},
 )
 if settings.BROKER_URL.startswith("filesystem"):
     queue = Path(settings.DATA_DIR) / "queue"
