@@ -97,7 +97,8 @@ def _patients(clinic: Clinic, headers: Sequence[Header]) -> dict[str, Patient]:
     """Return the patient of each header by its Study Instance UID, asking once for each person."""
     by_person: dict[tuple[object, ...], Patient] = {}
     patients = {}
-    for header in headers:
+    # In the order of the persons, not of their studies: two workers that bring the same people must not cross.
+    for header in sorted(headers, key=lambda header: (header.dicom_patient_id, header.patient_name)):
         is_anybody = not header.dicom_patient_id
         person = (
             header.dicom_patient_id,
