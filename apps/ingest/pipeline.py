@@ -28,7 +28,7 @@ from apps.ingest.models import Upload, UploadBatch
 from apps.ingest.outcomes import reason
 from apps.ingest.recognise import HEAD_BYTES, Kind, is_system_file, recognise
 from apps.storage import services as storage
-from apps.storage.errors import StorageError
+from apps.storage.errors import BlobDestroyedError, StorageError
 from apps.storage.models import Blob
 from apps.studies import services as studies
 from apps.studies.errors import DocumentRefusedError
@@ -95,8 +95,12 @@ def examine(upload: Upload, file: BinaryIO | None = None, *, study_instance_uid:
     if file is None:
         if upload.blob is None:
             return finding.conclude(State.REJECTED, "unreadable")
-        with storage.open_blob(upload.blob) as stored:
-            return _examine(finding, stored, study_instance_uid)
+        try:
+            with storage.open_blob(upload.blob) as stored:
+                return _examine(finding, stored, study_instance_uid)
+        except BlobDestroyedError:
+            # Gone for good: trying again would find the same.
+            return finding.conclude(State.REJECTED, "unreadable")
     return _examine(finding, file, study_instance_uid)
 
 
@@ -182,7 +186,7 @@ def settle_open(findings: Sequence[Finding]) -> None:
     The uploads may be of several batches of one clinic. Archives stay open: opening them is work of its own.
     """
     ids = [finding.upload.pk for finding in findings]
-    rows = Upload.objects.select_for_update().filter(pk__in=ids, state=State.RECEIVED)
+    rows = Upload.objects.select_for_update().filter(pk__in=ids, state=State.RECEIVED).order_by("pk")
     still_open = set(rows.values_list("pk", flat=True))
     by_batch: dict[int, list[Finding]] = {}
     for finding in findings:

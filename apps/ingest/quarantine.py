@@ -14,7 +14,7 @@ from django.conf import settings
 
 from apps.clinics.models import Clinic
 from apps.ingest.errors import IngestError, TooLargeError
-from apps.ingest.models import QUARANTINE_KIND
+from apps.ingest.models import QUARANTINE_KIND, Upload
 from apps.storage import services as storage
 from apps.storage.models import Blob
 
@@ -82,10 +82,15 @@ def take(clinic: Clinic, arrivals: Iterable[Arrival]) -> Iterator[list[Taken]]:
 
 
 def destroy(taken: Sequence[Taken]) -> None:
-    """Throw away what nobody will take over."""
-    blobs = [item.blob for item in taken if item.blob is not None]
-    if blobs:
-        storage.destroy(blobs)
+    """Throw away what nobody will take over.
+
+    Asks the rows first: when the database went away during a commit, the commit may have been made all the same, and
+    what it took over is not thrown away.
+    """
+    ids = [item.blob.pk for item in taken if item.blob is not None]
+    if ids:
+        rows = Blob.objects.filter(pk__in=ids, state=Blob.State.QUARANTINED)
+        storage.destroy(rows.exclude(pk__in=Upload.objects.filter(blob__in=ids).values("blob_id")))
 
 
 def _read(clinic: Clinic, item: Taken) -> None:
