@@ -43,13 +43,13 @@ class Report:
         )
 
 
-def run(installation: Any, rounds: int, seed: int) -> Report:
+def run(installation: Any, access: Any, rounds: int, seed: int) -> Report:
     """Upload in parallel, kill `rounds` processes at random moments, and check; the installation is running."""
     from tests.faults import load, processes
 
     print(f"kill -9 with seed {seed}", flush=True)
     choice = random.Random(seed)
-    access, ledger, stop = load.Access(installation), load.Ledger(), threading.Event()
+    ledger, stop = load.Ledger(), threading.Event()
     senders = [load.Sender(access, ledger, seed + number, stop) for number in range(SENDERS)]
     for sender in senders:
         sender.start()
@@ -98,13 +98,14 @@ def main() -> None:
     import tests.environment as environment
 
     django.setup()
+    from tests.faults import load
     from tests.flows.installation import Installation
 
     installation = Installation(Path(environment.data_dir) / "installation")
     installation.start()
     begun = time.monotonic()
     try:
-        report = run(installation, options.rounds, options.seed)
+        report = run(installation, load.Access(installation), options.rounds, options.seed)
     finally:
         installation.stop()
     print(f"{report} ({time.monotonic() - begun:.0f} s)")
