@@ -111,10 +111,12 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "portal.logs.RequestLogMiddleware",
+    "portal.headers.AnswerHeadersMiddleware",
     "apps.accounts.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.faults.FaultMiddleware",
     "apps.access.middleware.AuditMiddleware",
     "apps.accounts.middleware.PersonSessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
