@@ -26,12 +26,17 @@ def make_folders(data_dir: Path) -> None:
 
 
 def write_once(path: Path, content: bytes) -> None:
-    """Write a new private file durably; raises FileExistsError rather than replace one."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write a new private file, durable and whole or not at all; raises FileExistsError rather than replace one."""
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(aside, path)
+    finally:
+        aside.unlink()
 
 
 def make_secret_key(data_dir: Path) -> str:
@@ -64,8 +69,9 @@ def make_certificate(data_dir: Path) -> None:
         old = x509.load_pem_x509_certificate(certificate_path.read_bytes())
         if old.not_valid_after_utc > now + timedelta(days=30):
             return
-        certificate_path.unlink()
-        key_path.unlink()
+    # One without the other is what a start left that was cut off.
+    certificate_path.unlink(missing_ok=True)
+    key_path.unlink(missing_ok=True)
     names, addresses = own_names()
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Viewbox on this machine")])
