@@ -15,7 +15,7 @@ from apps.dicomweb.errors import BadRequestError, LengthRequiredError, Unsupport
 from apps.dicomweb.multipart import CHUNK_BYTES, MultipartReader, Readable
 from apps.dicomweb.negotiation import APPLICATION_DICOM, MULTIPART_RELATED, parse_media_type
 from apps.ingest.models import Upload, UploadBatch
-from apps.ingest.services import StoreOutcome, close_batch, open_batch, receive, store_now
+from apps.ingest.services import StoreOutcome, close_batch, failure_reason, open_batch, receive, store_now
 
 # What is not settled after this long is left to the workers, and the client is told where to look (202).
 SECONDS_WITHIN_REQUEST: Final = 60.0
@@ -124,14 +124,13 @@ def _until(parts: Iterator[Iterator[bytes]], deadline: float) -> Iterator[Iterat
 def outcome_of(upload: Upload) -> StoreOutcome:
     """Return the outcome of an upload that a worker has settled; its instance, series and study loaded with it."""
     instance = upload.instance
-    is_failure = upload.state not in SUCCESSES
     return StoreOutcome(
         sop_class_uid=instance.sop_class_uid if instance else "",
         sop_instance_uid=upload.sop_instance_uid,
         outcome=upload.state,
         code=upload.code,
         message=upload.message,
-        failure_reason=_CANNOT_UNDERSTAND if is_failure else None,
+        failure_reason=failure_reason(upload.state, upload.code),
         study_instance_uid=instance.series.study.study_instance_uid if instance else "",
         series_instance_uid=instance.series.series_instance_uid if instance else "",
     )

@@ -16,6 +16,7 @@ from apps.clinics.scoping import clinic_scope
 from apps.dicomweb import storing
 from apps.dicomweb.errors import LengthRequiredError
 from apps.ingest.models import UploadBatch
+from apps.ingest.services import DUPLICATE_SOP_INSTANCE
 from apps.jobs.services import process_until_idle
 from apps.storage.models import Blob
 from apps.studies.models import Instance
@@ -166,6 +167,18 @@ def test_what_takes_longer_is_left_to_the_workers_and_can_be_followed(
     assert [item.ReferencedSOPInstanceUID for item in module.ReferencedSOPSequence] == [uid("one")]
     assert len(module.OtherFailuresSequence) == 1
     assert len(api.get(f"studies/{NEW_STUDY}/instances").json()) == 1
+
+
+def test_a_conflict_has_the_same_reason_whoever_settles_it(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.post("studies", new("one"), "application/dicom")
+    other = new("one", PatientID="another")
+    within = module_of(api.post("studies", other, "application/dicom"))
+    monkeypatch.setattr(storing, "SECONDS_WITHIN_REQUEST", -1.0)
+    location = api.post("studies", other, "application/dicom")["Location"]
+    process_until_idle()
+    later = module_of(api.get(location.removeprefix(f"{api.root}/")))
+    reasons = [module.FailedSOPSequence[0].FailureReason for module in (within, later)]
+    assert reasons == [DUPLICATE_SOP_INSTANCE] * 2
 
 
 def test_only_the_sender_follows_a_request(api: Api, as_browser: Api, monkeypatch: pytest.MonkeyPatch) -> None:
