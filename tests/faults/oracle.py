@@ -24,7 +24,7 @@ from apps.storage.places import PRIMARY, object_name, place_named
 from apps.storage.services import iterate_blob
 from apps.studies.models import Instance, Series, Study
 
-IDLE_SECONDS = 90
+IDLE_SECONDS = 240
 OUTCOMES = ("stored", "duplicate", "expanded")
 
 
