@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from tests.flows.conftest import Maker
 from tests.flows.hostile import CANARY, EMAIL, FILE_NAMES, HOOK, PAYLOADS, SLUG, Hostile
 from tests.flows.installation import Installation
-from tests.flows.people import sign_in, wait_for_pixels
+from tests.flows.people import open_account, sign_in, wait_for_pixels
 
 NOTE = "<img src onerror=p()>'\"--></script><svg onload=p()>"
 
@@ -77,10 +77,12 @@ def test_names_that_are_markup_stay_names_WEB_06(
         page.wait_for_load_state("networkidle")
         visitor.look(page)
     patients: set[str] = set()
-    for study in studies:
+    # Without the policy all of them; with it, what could be stopped was already in the worklist.
+    looked_at = studies if policy == "without it" else studies[:3]
+    for study in looked_at:
         html = visitor.visit(page, f"{clinic}/studies/{study}/")
         patients |= set(re.findall(rf"/c/{SLUG}/patients/[\w-]{{22}}/", html))
-    assert len(patients) == hostile.study_count
+    assert len(patients) == len(looked_at)
     html = visitor.visit(page, f"{clinic}/studies/{studies[0]}/uploads/")
     batches = set(re.findall(rf"/c/{SLUG}/uploads/[\w-]{{22}}/", html))
     for path in sorted(patients)[:3] + sorted(batches)[:1]:
@@ -133,6 +135,27 @@ def test_names_that_are_markup_stay_names_WEB_06(
     assert visitor.stopped == outside.stopped == []
     for text in ("<script>p()</script>", "<img src onerror=p()>", "<svg onload=p()>"):
         assert text not in visitor.seen, "a payload stands in a page as markup"
+
+
+def test_the_admin_shows_names_as_names_WEB_06(
+    new_browser: Maker, installation: Installation, hostile: Hostile
+) -> None:
+    context = new_browser(bypass_csp=True)
+    visitor = Visitor(context)
+    invitation = installation.manage("create_platform_admin", "pat@hostile.example").strip()
+    hostile.secrets.append(invitation.rpartition("/invitation/")[2].strip("/"))
+    page, _ = open_account(context, invitation, "Pat")
+    lists = set(re.findall(r'href="(/admin/[a-z]+/[a-z]+/)"', visitor.visit(page, f"{installation.base_url}/admin/")))
+    assert len(lists) > 8
+    for path in sorted(lists):
+        html = visitor.visit(page, installation.base_url + path)
+        rows = re.findall(rf'href="({path}[^"/]+/change/)', html)
+        if rows:
+            visitor.visit(page, installation.base_url + rows[0])
+    assert visitor.executed == []
+    assert "&lt;svg onload=p()&gt;" in visitor.seen, "the clinic's name is shown"
+    assert "<svg onload=p()>" not in visitor.seen
+    assert CANARY not in visitor.seen, "ADM-01: nothing of a patient"
 
 
 def send(page: Page, url: str, folder: Path) -> str:
