@@ -46,7 +46,7 @@ if settings.BROKER_URL.startswith("filesystem"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     app.conf.update(
         broker_transport="portal.transport:Transport",
-        broker_transport_options={name: str(folder) for name, folder in folders.items()} | {"polling_interval": 0.05},
+        broker_transport_options={name: str(folder) for name, folder in folders.items()} | {"polling_interval": 0.02},
     )
 else:
     # A broker that is away must not hold up an upload: the sweep finds the job.

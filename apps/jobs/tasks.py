@@ -14,7 +14,7 @@ from apps.jobs.models import Job, Periodic
 from apps.jobs.registry import PERIODIC
 
 log = logging.getLogger(__name__)
-SWEEP_LIMIT = 500
+SWEEP_LIMIT = 100
 
 
 @shared_task
