@@ -33,9 +33,7 @@ def test_a_safe_configuration_starts(production: Settings) -> None:
         ("ALLOWED_HOSTS", ["localhost"], "portal.E012"),
     ],
 )
-def test_an_unsafe_one_is_refused_with_the_fix(
-    production: Settings, name: str, value: object, code: str
-) -> None:
+def test_an_unsafe_one_is_refused_with_the_fix(production: Settings, name: str, value: object, code: str) -> None:
     setattr(production, name, value)
     with pytest.raises(ImproperlyConfigured, match=f"{code}.*Fix: "):
         refuse_unsafe_configuration()
