@@ -11,10 +11,11 @@ from django.utils import timezone
 
 from apps.jobs import pipeline
 from apps.jobs.models import Job, Periodic
-from apps.jobs.registry import PERIODIC
+from apps.jobs.registry import PERIODIC, periodic
 
 log = logging.getLogger(__name__)
 SWEEP_LIMIT = 100
+DONE_JOBS_KEPT = timedelta(days=7)
 
 
 @shared_task
@@ -78,3 +79,9 @@ def run_periodic(name: str) -> None:
         PERIODIC[name].function()
     except Exception:
         log.exception("periodic task failed", extra={"kind": name})
+
+
+@periodic("jobs.forget", every_seconds=24 * 60 * 60)
+def forget_done() -> None:
+    """Delete jobs that were done a week ago; those that failed stay until somebody has looked at them."""
+    Job.objects.filter(state=Job.State.DONE, finished_at__lt=timezone.now() - DONE_JOBS_KEPT).delete()

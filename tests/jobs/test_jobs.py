@@ -172,3 +172,13 @@ def test_ticks_do_not_flood_a_broker_that_has_enough_F6(
     Job.objects.filter(pk=lost.pk).update(state=Job.State.RUNNING, lease_until=timezone.now() - timedelta(seconds=1))
     tasks.tick()
     assert woken == [lost.pk, *waiting[:2]]
+
+
+def test_jobs_done_long_ago_are_forgotten_and_failed_ones_kept(db: None) -> None:
+    long_ago = timezone.now() - timedelta(days=8)
+    rows = [(Job.State.DONE, long_ago), (Job.State.DONE, timezone.now()), (Job.State.FAILED, long_ago)]
+    old, *kept = [enqueue("count", {}) for _ in rows]
+    for job, (state, at) in zip([old, *kept], rows, strict=True):
+        Job.objects.filter(pk=job.pk).update(state=state, finished_at=at)
+    tasks.forget_done()
+    assert list(Job.objects.order_by("pk")) == kept
