@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,9 @@ TRUSTED_PROXY_COUNT = env.int("PORTAL_TRUSTED_PROXY_COUNT", default=0)
 if TRUSTED_PROXY_COUNT:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 APPEND_SLASH = False
+# Django admin under another path, and only from these networks (comma-separated CIDR; empty: from everywhere).
+ADMIN_PATH = env.str("PORTAL_ADMIN_PATH", default="admin").strip("/")
+ADMIN_NETWORKS = [ip_network(network) for network in env.list("PORTAL_ADMIN_NETWORKS", default=[])]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 DATA_UPLOAD_MAX_NUMBER_FILES = 1000
 FILE_UPLOAD_HANDLERS: list[str] = ["apps.ingest.uploadhandler.EncryptingUploadHandler"]

@@ -1,5 +1,6 @@
 """The whole map on one screen; each app declares its pages and what they ask for in its own urls.py."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
@@ -37,7 +38,7 @@ urlpatterns = [
     path("", include("apps.sharing.urls")),
     path("", include("apps.dicomweb.urls")),
     path("", include("apps.viewer.urls")),
-    path("admin/", admin.site.urls),
+    path(f"{settings.ADMIN_PATH}/", admin.site.urls),
 ]
 handler400 = "portal.views.bad_request"
 handler403 = "portal.views.permission_denied"

@@ -5,6 +5,7 @@ The answer to somebody else's clinic is the answer to a clinic that does not exi
 
 from __future__ import annotations
 
+import ipaddress
 from http import HTTPStatus
 from typing import NoReturn
 from urllib.parse import urlencode
@@ -18,7 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from apps.accounts.addresses import audit_context
+from apps.accounts.addresses import audit_context, client_address
 from apps.accounts.factors import has_factor, is_verified
 from apps.accounts.models import Membership, User
 from apps.accounts.roles import Capability, Rule, RuleKind
@@ -47,6 +48,8 @@ def check(request: HttpRequest, rule: Rule | None, clinic_slug: str | None) -> H
     if rule.kind is RuleKind.PUBLIC:
         return None
     refuse_cross_site(request, rule)
+    if rule.kind is RuleKind.PLATFORM:
+        _refuse_foreign_network(request)
     if rule.kind is RuleKind.LINK:
         return None
     if rule.kind is RuleKind.CLINIC and bearer_secret(request) is not None:
@@ -86,6 +89,13 @@ def refuse_cross_site(request: HttpRequest, rule: Rule) -> None:
     if request.method in ("GET", "HEAD") and followed and not rule.api:
         return
     raise PermissionDenied(_("Another website asked for this page. Open it from here instead."))
+
+
+def _refuse_foreign_network(request: HttpRequest) -> None:
+    """Raise Http404 when the installation's own pages are asked for from outside the networks named for them."""
+    address = ipaddress.ip_address(client_address(request))
+    if settings.ADMIN_NETWORKS and not any(address in network for network in settings.ADMIN_NETWORKS):
+        raise Http404
 
 
 def _check_token(request: HttpRequest, rule: Rule, clinic_slug: str) -> HttpResponse | None:
