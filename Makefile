@@ -1,10 +1,6 @@
 # Two commands: `make run` serves Viewbox, `make test` proves it. Both set up all they need.
 SHELL := /bin/bash
-export PORT ?= 8000
-export PORTAL_DATA_DIR ?= $(CURDIR)/var
-override PORTAL_DATA_DIR := $(abspath $(PORTAL_DATA_DIR))
-export PORTAL_WORKERS ?= 2
-export VENV ?= $(CURDIR)/.venv
+VENV ?= $(CURDIR)/.venv
 PY := $(VENV)/bin/python
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -13,8 +9,7 @@ APT := apt-get install -y -qq --no-install-recommends
 .PHONY: run test check setup assets lock clean
 
 run: setup
-	@$(PY) manage.py prepare --demo
-	@exec $(VENV)/bin/supervisord -c portal/supervisord.conf
+	@exec $(PY) manage.py prepare --demo --serve
 
 # What the set-up makes is stamped: a second start only compares dates.
 setup: $(VENV)/.installed assets

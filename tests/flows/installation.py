@@ -38,6 +38,7 @@ class Installation:
             "LANG": "C.UTF-8",
             "PORTAL_DATA_DIR": str(self.data_dir),
             "PORTAL_STATIC_ROOT": str(ROOT / "var" / "static"),
+            "PORTAL_ENV_FILE": os.devnull,
             "PORT": str(self.port),
             "HTTPS": "1",
             "PORTAL_BIND": "127.0.0.1",

@@ -1,7 +1,9 @@
-"""Make an installation ready to start: folders, keys on the very first start, migrations, and a demo if asked."""
+"""Make an installation ready: folders, keys on the very first start, migrations; if asked a demo and the start."""
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -16,22 +18,24 @@ from portal.checks import refuse_unsafe_configuration
 
 
 class Command(BaseCommand):
-    """`manage.py prepare [--demo]`: safe to repeat; never makes a key where data already is."""
+    """`manage.py prepare [--demo] [--serve]`: safe to repeat; never makes a key where data already is."""
 
     help = "Make folders, keys (first start only) and tables; --demo adds a demonstration clinic to an empty one."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Offer the demonstration clinic."""
+        """Offer the demonstration clinic and the start."""
         parser.add_argument("--demo", action="store_true", help="add a demonstration clinic when there is no clinic")
+        parser.add_argument("--serve", action="store_true", help="then start web server, worker and scheduler")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prepare, and print the address and, once, the demonstration's credentials."""
+        embedded.make_folders(Path(settings.DATA_DIR))
         if not settings.PRODUCTION:
             self._prepare_embedded()
         refuse_unsafe_configuration()
         call_command("migrate", verbosity=0, interactive=False)
-        if options["demo"] and not Clinic.objects.exists():
+        if options["demo"] and not settings.PRODUCTION and not Clinic.objects.exists():
             self.stdout.write("First start: making a demonstration clinic ...")
             credentials = demo.create(report=self.stdout.write)
             self.stdout.write(
@@ -39,11 +43,21 @@ class Command(BaseCommand):
                 "\n  (shown this once; the first sign-in sets up the second factor with an authenticator app)\n"
             )
         self.stdout.write(f"Viewbox serves at {settings.BASE_URL}/  (Ctrl-C stops it; data in {settings.DATA_DIR})")
+        if options["serve"]:
+            self.stdout.flush()
+            self._serve()
+
+    def _serve(self) -> None:
+        """Become the supervisor; what `.env` says is in the environment since the settings were read."""
+        environment = {"PORT": "8000", "PORTAL_WORKERS": "2"} | os.environ
+        environment |= {"PORTAL_DATA_DIR": str(settings.DATA_DIR), "VENV": sys.prefix}
+        os.chdir(settings.BASE_DIR)
+        program = f"{sys.prefix}/bin/supervisord"
+        os.execve(program, [program, "-c", "portal/supervisord.conf"], environment)  # noqa: S606  # our own program
 
     def _prepare_embedded(self) -> None:
         data_dir = Path(settings.DATA_DIR)
         is_new = not (data_dir / "viewbox.sqlite3").exists()
-        embedded.make_folders(data_dir)
         settings.SECRET_KEY = embedded.make_secret_key(data_dir)
         if not settings.MASTER_KEY and not Path(settings.MASTER_KEY_FILE).exists():
             if not is_new:
