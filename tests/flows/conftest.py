@@ -24,7 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Flows share one installation: keep them on one worker."""
     for item in items:
         if "tests/flows" in str(item.path):
-            item.add_marker(pytest.mark.xdist_group("flows"))
+            # Killing has an installation of its own, so it may run beside the others.
+            item.add_marker(pytest.mark.xdist_group("kill" if item.path.stem == "test_kill" else "flows"))
             item.add_marker(pytest.mark.timeout(900))
 
 

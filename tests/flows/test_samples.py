@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.flows.people import open_account, wait_for_pixels
 
 STACKS = ("01-ct-head-ge", "02-mr-head-t2", "03-mr-head-t1-sag", "04-ct-chest")
 IMAGES = ("05-us/", "06-xray/mg", "07-xa/", "14-dicomdir-cd/")
+# Decoding is the browser's work and the same on both stacks: on servers one of each sort proves the way there.
+OPENED = STACKS + IMAGES if os.environ["TEST_STACK"] == "embedded" else (STACKS[0], IMAGES[0])
 STUDIES = (
     "import json; from apps.clinics.models import Clinic; from apps.clinics.scoping import clinic_scope\n"
     "from apps.studies.models import Study\n"
@@ -71,7 +74,7 @@ def expected_conflicts(manifest: list[dict[str, str]]) -> int:
     return sum(count - 1 for count in Counter(row["sop_uid"] for row in acceptable).values())
 
 
-@pytest.mark.parametrize("kind", STACKS + IMAGES)
+@pytest.mark.parametrize("kind", OPENED)
 def test_it_opens_in_the_viewer(
     reader: Page, studies: dict[str, str], manifest: list[dict[str, str]], kind: str, screenshots: Path
 ) -> None:
