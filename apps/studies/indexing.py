@@ -82,6 +82,11 @@ def _studies(clinic: Clinic, headers: Sequence[Header]) -> dict[str, Study]:
             batch_size=BATCH,
         )
         found |= _found_studies(clinic, missing)
+    # Locked in one order, before their rows are written, series are inserted below them or anything is counted: who
+    # waits for another's series must not hold that one up. `no_key` because others hold references to these rows.
+    pks = [study.pk for study in found.values()]
+    list(Study.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk").values_list("pk"))
+    if missing:
         write_search_columns([found[uid] for uid in missing])
     if _complete_patients(clinic, found, first_of) or missing:
         _follow_patients(clinic, {study.patient_id for study in found.values()})
@@ -273,8 +278,6 @@ def _instance_of(clinic: Clinic, series: Series, header: Header, blob: Blob) -> 
 
 def _grow(clinic: Clinic, series: dict[int, Series], growth: dict[int, _Growth]) -> None:
     study_pks = sorted({series[pk].study_id for pk in growth})
-    # Locked in one order before anything is counted; `no_key` because others hold references to these rows.
-    list(Study.objects.select_for_update(no_key=True).filter(pk__in=study_pks).order_by("pk").values_list("pk"))
     for pk in sorted(growth):
         grown = growth[pk]
         Series.objects.filter(pk=pk).update(
