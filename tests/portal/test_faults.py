@@ -24,8 +24,7 @@ def test_a_page_whose_part_does_not_answer_says_so_ENC_09(
     def fail(*args: object, **kwargs: object) -> None:
         raise fault
 
-    monkeypatch.setattr("apps.studies.views.search_page", fail, raising=False)
-    monkeypatch.setattr("apps.studies.queries.search_page", fail)
+    monkeypatch.setattr("apps.studies.views.search_page", fail)
     answer = as_alice.get("/c/alpha/")
     assert answer.status_code == 503
     assert answer["Retry-After"]
