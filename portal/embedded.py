@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import secrets
-import socket
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +12,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from django.utils import timezone
+
+from apps.keys.services import write_once
+from portal.hosts import own_names
 
 FOLDERS = ("keys", "log", "queue", "blobs", "mail")
 
@@ -25,40 +26,12 @@ def make_folders(data_dir: Path) -> None:
         (data_dir / name).mkdir(mode=0o700, exist_ok=True)
 
 
-def write_once(path: Path, content: bytes) -> None:
-    """Write a new private file, durable and whole or not at all; raises FileExistsError rather than replace one."""
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(aside, path)
-    finally:
-        aside.unlink()
-
-
 def make_secret_key(data_dir: Path) -> str:
     """Return the session secret of this installation, made on its first start."""
     path = data_dir / "keys" / "secret.key"
     if not path.exists():
         write_once(path, secrets.token_urlsafe(64).encode())
     return path.read_text().strip()
-
-
-def own_names() -> tuple[list[str], list[str]]:
-    """Return this machine's host names and addresses, under which a phone on the same network may call it."""
-    host = socket.gethostname()
-    addresses = {"127.0.0.1", "::1"}
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            # Connecting a datagram socket sends nothing; it only asks which own address would be used.
-            probe.connect(("192.0.2.1", 9))
-            addresses.add(probe.getsockname()[0])
-        except OSError:
-            pass  # no network: only this machine can call
-    return ["localhost", host], sorted(addresses)
 
 
 def make_certificate(data_dir: Path) -> None:

@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
 from apps.viewer.assets import add_headers, is_immutable
-from portal.embedded import own_names
+from portal.hosts import own_names
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()

@@ -44,19 +44,23 @@ def load_master_key() -> bytes:
 
 
 def create_master_key_file(path: Path) -> None:
-    """Write a new random key to a file of mode 0400, durably; raises FileExistsError rather than replace anything.
+    """Write a new random key to a file of mode 0400, durably; raises FileExistsError rather than replace anything."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_once(path, base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
+
+
+def write_once(path: Path, content: bytes) -> None:
+    """Write a new file of mode 0400, durably; raises FileExistsError rather than replace anything.
 
     The file has its name only when it is whole: a start that is cut off leaves no key, not half of one.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o400)
     try:
-        try:
-            os.write(descriptor, base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.link(aside, path)
     finally:
         aside.unlink()

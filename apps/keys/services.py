@@ -21,6 +21,7 @@ from apps.keys.master import (
     derive,
     fingerprint,
     load_master_key,
+    write_once,
 )
 from apps.keys.models import ClinicKey
 from apps.keys.wrapping import unwrap, wrap
@@ -37,6 +38,7 @@ __all__ = [
     "unwrap_data_key",
     "wrap_data_key",
     "wrap_data_keys",
+    "write_once",
 ]
 
 CACHE_SECONDS = 300
