@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import string
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
@@ -15,8 +16,11 @@ from apps.clinics.scoping import ClinicManager, require_scope_of
 
 
 def make_public_id() -> str:
-    """Return 22 URL-safe characters of 128 random bits (ASVS 7.2.3): what stands for an object in URLs."""
-    return secrets.token_urlsafe(16)
+    """Return 22 URL-safe characters of 131 random bits (ASVS 7.2.3): what stands for an object in URLs.
+
+    The first one is a letter or a digit: a leading hyphen is a formula to a spreadsheet and an option to a command.
+    """
+    return secrets.choice(string.ascii_letters + string.digits) + secrets.token_urlsafe(16)[:21]
 
 
 if TYPE_CHECKING:
