@@ -35,6 +35,8 @@ class Code(StrEnum):
     BAD_ARGUMENT = "bad-argument"
     BAD_INDEX = "bad-index"
     NOT_AVAILABLE = "not-available"
+    # What de-identification does not release.
+    NEEDS_REVIEW = "needs-review"
 
 
 MESSAGES: dict[Code, str] = {
@@ -60,6 +62,7 @@ MESSAGES: dict[Code, str] = {
     Code.BAD_ARGUMENT: "The request has a value that cannot be used.",
     Code.BAD_INDEX: "The stored frame index cannot be read.",
     Code.NOT_AVAILABLE: "This is not available yet.",
+    Code.NEEDS_REVIEW: "A person must look at this before it may be released.",
 }
 
 

@@ -14,7 +14,7 @@ from apps.dicom.errors import Code, DicomError, NoPixelsError, NotAvailableError
 from apps.dicom.sop_classes import Kind
 from apps.dicom.uid import is_valid_uid, make_uid
 
-ROOM = Path(deidentify.__file__).parent
+ROOM = Path(errors.__file__).parent
 
 
 def test_made_uids_are_valid_new_and_the_same_for_the_same_seed() -> None:
@@ -74,7 +74,7 @@ def test_errors_cross_to_another_process(error: DicomError) -> None:
 def test_deidentification_does_not_pretend() -> None:
     assert not deidentify.is_available()
     with pytest.raises(NotAvailableError) as caught:
-        deidentify.deidentify(None, None, deidentify.Profile(), pseudonym="X", key=b"")  # type: ignore[arg-type]
+        deidentify.deidentify(b"", deidentify.Profile(), b"")
     assert caught.value.code == "not-available"
 
 

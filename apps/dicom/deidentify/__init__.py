@@ -7,8 +7,20 @@ lets pages leave the choice out, so that nothing is called anonymised that is no
 from dataclasses import dataclass
 from typing import BinaryIO, Final, NoReturn
 
-from .errors import NotAvailableError
-from .parse import Header
+from ..errors import NotAvailableError
+from .errors import NeedsReviewError, Reason
+from .pixels import CleanedPixels, PixelCleaner, PixelJob
+
+__all__ = [
+    "CleanedPixels",
+    "NeedsReviewError",
+    "PixelCleaner",
+    "PixelJob",
+    "Profile",
+    "Reason",
+    "deidentify",
+    "is_available",
+]
 
 IS_AVAILABLE: Final = False
 
@@ -39,9 +51,12 @@ def is_available() -> bool:
     return IS_AVAILABLE
 
 
-def deidentify(file: BinaryIO, header: Header, profile: Profile, *, pseudonym: str, key: bytes) -> NoReturn:
+def deidentify(
+    file: BinaryIO | bytes, profile: Profile, key: bytes, *, pixel_cleaner: PixelCleaner | None = None
+) -> NoReturn:
     """Raise ``NotAvailableError``: the engine is still to come.
 
-    It will return the de-identified Part 10 file, its dates and UIDs mapped under ``key``.
+    It will return a ``Result``: ``data`` (the de-identified Part 10 file), ``report`` (what was done, without any old
+    value), or raise ``NeedsReviewError`` (``needs-review`` with a ``reason``) or ``RejectedError``.
     """
     raise NotAvailableError
