@@ -34,17 +34,17 @@ class LinkUnavailableError(LinkError):
 
 
 class WrongPinError(LinkError):
-    """The PIN is wrong or missing."""
+    """What was asked for is wrong or missing: the PIN, the date of birth, the code."""
 
     code = "wrong-pin"
-    message = _("This PIN is not right.")
+    message = _("This is not right.")
 
 
 class TooManyAttemptsError(LinkError):
-    """Too many wrong PINs from this address; `retry_after_seconds` says how long to wait."""
+    """Too many wrong answers from this address, or codes asked for; `retry_after_seconds` says how long to wait."""
 
     code = "too-many-attempts"
-    message = _("Too many wrong PINs. Wait a quarter of an hour and try again.")
+    message = _("Too many attempts. Wait a quarter of an hour and try again.")
 
     def __init__(self, retry_after_seconds: int) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from django.db import models
 from django.utils import timezone
@@ -16,10 +17,25 @@ class LinkState(models.TextChoices):
     """What is the matter with a link, the most telling first."""
 
     REVOKED = "revoked", _("Revoked")
-    FROZEN = "frozen", _("Frozen after wrong PINs")
+    FROZEN = "frozen", _("Frozen after wrong answers")
     EXPIRED = "expired", _("Expired")
+    PAUSED = "paused", _("Paused")
+    WAITING = "waiting", _("Not open yet")
     EXHAUSTED = "exhausted", _("All views used")
     LIVE = "live", _("Live")
+
+
+class Factor(models.TextChoices):
+    """What somebody with the link has to know besides."""
+
+    NONE = "none", _("Nothing: whoever has the link")
+    PIN = "pin", _("A PIN")
+    BIRTH_DATE = "birth-date", _("The patient's date of birth")
+    MAIL_CODE = "mail-code", _("A one-time code by e-mail")
+
+
+# As many wrong answers in all freeze a link unless it says otherwise.
+MAX_ATTEMPTS: Final = 20
 
 
 class Link(models.Model):
@@ -30,30 +46,64 @@ class Link(models.Model):
     # What it is good for; a token of one kind opens nothing of another.
     kind = models.CharField(max_length=20, default="share")
     token_sha256 = models.BinaryField(unique=True, max_length=32)
+    # One that its holder passed on: never more than its parent, and over with it.
+    parent = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="children")
+    starts_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField()
+    factor = models.CharField(max_length=12, choices=Factor.choices, default=Factor.NONE)
+    # Of the PIN or of the date of birth.
     pin_hash = models.CharField(max_length=200, blank=True)
+    # Where the link was sent to by us, and where one-time codes go.
+    recipient_email = models.EmailField(blank=True)
     failed_attempts = models.PositiveIntegerField(default=0)
+    max_attempts = models.PositiveSmallIntegerField(default=MAX_ATTEMPTS)
     max_views = models.PositiveIntegerField(null=True, blank=True)
     view_count = models.PositiveIntegerField(default=0)
     created_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
     frozen_at = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    # When somebody was told last that it was opened, and that it ends soon.
+    notified_at = models.DateTimeField(null=True, blank=True)
+    reminded_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        indexes = [models.Index(fields=["clinic", "-created_at"], name="link_by_clinic")]
+        indexes = [
+            models.Index(fields=["clinic", "-created_at"], name="link_by_clinic"),
+            models.Index(fields=["expires_at"], condition=models.Q(reminded_at=None, revoked_at=None), name="link_due"),
+        ]
 
     def state(self, now: datetime | None = None) -> LinkState:
-        """Return whether the link may be opened at this moment, or what forbids it."""
+        """Return whether the link may be opened at this moment, or what forbids it; its parent's end is its own."""
+        moment = now or timezone.now()
+        own = self._hindrance(moment)
+        if own is not None or self.parent is None:
+            return own or self._used_up()
+        return self.parent._hindrance(moment) or self._used_up()  # noqa: SLF001  # another row of this class
+
+    def _hindrance(self, moment: datetime) -> LinkState | None:
+        """Return what closes the link to those who have it open already, too."""
         if self.revoked_at is not None:
             return LinkState.REVOKED
         if self.frozen_at is not None:
             return LinkState.FROZEN
-        if self.expires_at <= (now or timezone.now()):
+        if self.expires_at <= moment:
             return LinkState.EXPIRED
-        if self.max_views is not None and self.view_count >= self.max_views:
-            return LinkState.EXHAUSTED
-        return LinkState.LIVE
+        if self.paused_at is not None:
+            return LinkState.PAUSED
+        if self.starts_at is not None and self.starts_at > moment:
+            return LinkState.WAITING
+        return None
+
+    def _used_up(self) -> LinkState:
+        is_exhausted = self.max_views is not None and self.view_count >= self.max_views
+        return LinkState.EXHAUSTED if is_exhausted else LinkState.LIVE
+
+    @property
+    def may_be_paused(self) -> bool:
+        """Whether pausing it would change anything."""
+        return self.state() in (LinkState.LIVE, LinkState.EXHAUSTED, LinkState.WAITING)
 
     def audit_reference(self) -> ObjectReference:
         """Name this link in the audit trail."""
@@ -69,6 +119,15 @@ class LinkSession(models.Model):
     user_agent = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     last_activity_at = models.DateTimeField(default=timezone.now)
+
+
+class LinkCode(models.Model):
+    """A one-time code that was sent by mail; good for a few minutes and one use."""
+
+    link = models.ForeignKey(Link, on_delete=models.CASCADE, related_name="codes")
+    # A keyed digest: six digits alone would be found by trying.
+    digest = models.BinaryField(max_length=32)
+    sent_at = models.DateTimeField(default=timezone.now)
 
 
 class LinkAttempt(models.Model):

@@ -8,5 +8,11 @@ from apps.links import services
 
 @periodic("links.delete_stale", every_seconds=3600)
 def delete_stale() -> None:
-    """Delete sessions and attempts that no longer mean anything."""
+    """Delete sessions, attempts and codes that no longer mean anything."""
     services.delete_stale()
+
+
+@periodic("links.remind", every_seconds=900)
+def remind() -> None:
+    """Remind people of links that end within a day."""
+    services.remind()

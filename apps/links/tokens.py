@@ -28,10 +28,14 @@ def make_pin() -> str:
 
 
 def hash_pin(pin: str) -> str:
-    """Return the slow hash of a PIN (Argon2id as for passwords)."""
-    return make_password(pin)
+    """Return the slow hash of a PIN or a date (Argon2id as for passwords)."""
+    return make_password(_plain(pin))
 
 
 def is_pin(pin: str, pin_hash: str) -> bool:
-    """Whether the PIN is the one that was hashed; spaces that people type between digits do not count."""
-    return check_password("".join(pin.split()), pin_hash)
+    """Whether the PIN is the one that was hashed; spaces and hyphens that people type between digits do not count."""
+    return check_password(_plain(pin), pin_hash)
+
+
+def _plain(answer: str) -> str:
+    return "".join(answer.split()).replace("-", "")
