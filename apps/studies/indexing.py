@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -19,10 +19,11 @@ from apps.clinics.models import Clinic
 from apps.dicom.parse import Header
 from apps.jobs.services import enqueue
 from apps.patients.models import Patient
-from apps.patients.naming import search_terms
-from apps.patients.services import get_or_create_from
+from apps.patients.services import lacks_facts, lock_patients
 from apps.storage.models import Blob
-from apps.studies.models import Instance, Series, Study, StudyTerm
+from apps.studies import attribution
+from apps.studies.models import Instance, Series, Study
+from apps.studies.search_columns import follow_patients, write_search_columns
 
 PREPARE = "studies.prepare_series"
 # Preparing waits this long for the rest of a series in arrival; whoever opens it earlier has it made at once.
@@ -40,8 +41,13 @@ class _Growth:
     has_pixels: bool = False
 
 
-def index_instances(clinic: Clinic, stored: Sequence[tuple[Header, Blob]]) -> list[Instance]:
+def index_instances(
+    clinic: Clinic, stored: Sequence[tuple[Header, Blob]], *, patients: Mapping[str, Patient] | None = None
+) -> list[Instance]:
     """Index validated instances, and return one row for each, in order.
+
+    `patients`: of whom the studies with these UIDs are, where a person has said so; else the headers name them. A study
+    that is here already stays with whom it is: what comes late joins it there.
 
     A SOP Instance UID that the clinic has already keeps its row and its blob: then the returned row's `blob_id` is
     another than the given one, and the caller says duplicate or conflict. Counts, sizes and ModalitiesInStudy are kept,
@@ -56,7 +62,7 @@ def index_instances(clinic: Clinic, stored: Sequence[tuple[Header, Blob]]) -> li
         known = _instances(clinic, first_of)
         new = [pair for uid, pair in sorted(first_of.items()) if uid not in known]
         if new:
-            studies = _studies(clinic, [header for header, _ in new])
+            studies = _studies(clinic, [header for header, _ in new], patients or {})
             series = _series(clinic, studies, [header for header, _ in new])
             known |= _add(clinic, series, new)
         return [known[header.sop_instance_uid] for header, _ in stored]
@@ -67,17 +73,28 @@ def _instances(clinic: Clinic, uids: Iterable[str]) -> dict[str, Instance]:
     return {row.sop_instance_uid: row for row in rows}
 
 
-def _studies(clinic: Clinic, headers: Sequence[Header]) -> dict[str, Study]:
+def _studies(clinic: Clinic, headers: Sequence[Header], chosen: Mapping[str, Patient]) -> dict[str, Study]:
+    """Return the locked studies of the headers by UID, made where they are missing.
+
+    Numbers are held, then patients locked, then studies, each in one order: two workers, or a worker and somebody who
+    merges patients, never wait for each other in a circle.
+    """
     first_of: dict[str, Header] = {}
     for header in headers:
         first_of.setdefault(header.study_instance_uid, header)
     uids = sorted(first_of)
     found = _found_studies(clinic, uids)
     missing = [uid for uid in uids if uid not in found]
+    named = attribution.patients_named_by(clinic, [first_of[uid] for uid in missing if uid not in chosen])
+    named |= {uid: chosen[uid] for uid in missing if uid in chosen}
+    attribution.flag_contradictions(clinic, {uid: study for uid, study in found.items() if uid not in chosen}, first_of)
+    lacking = {study.patient_id for uid, study in found.items() if lacks_facts(study.patient, first_of[uid])}
+    patients = lock_patients({patient.pk for patient in named.values()} | lacking) if named or lacking else {}
+    named = {uid: patients[patient.pk] for uid, patient in named.items()}
+    is_completed = attribution.complete_patients(patients, found, named, first_of)
     if missing:
-        patients = _patients(clinic, [first_of[uid] for uid in missing])
         Study.objects.bulk_create(
-            [_study_of(clinic, patients[uid], first_of[uid]) for uid in missing],
+            [_study_of(clinic, named[uid].current, first_of[uid]) for uid in missing],
             ignore_conflicts=True,
             batch_size=BATCH,
         )
@@ -85,76 +102,22 @@ def _studies(clinic: Clinic, headers: Sequence[Header]) -> dict[str, Study]:
     # Locked in one order, before their rows are written, series are inserted below them or anything is counted: who
     # waits for another's series must not hold that one up. `no_key` because others hold references to these rows.
     pks = [study.pk for study in found.values()]
-    list(Study.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk").values_list("pk"))
+    rows = Study.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
+    now_of = dict(rows.values_list("pk", "patient_id"))
+    if any(now_of.get(study.pk) != study.patient_id for study in found.values()):
+        # Somebody gave one of them to another patient meanwhile.
+        found = _found_studies(clinic, uids)
     if missing:
         write_search_columns([found[uid] for uid in missing])
-    if _complete_patients(clinic, found, first_of) or missing:
-        _follow_patients(clinic, {study.patient_id for study in found.values()})
+        attribution.note_merges({uid: found[uid] for uid in missing}, named)
+    if is_completed or missing:
+        follow_patients(clinic, {study.patient_id for study in found.values()})
     return found
 
 
 def _found_studies(clinic: Clinic, uids: Sequence[str]) -> dict[str, Study]:
     rows = Study.objects.filter(clinic=clinic, study_instance_uid__in=uids).select_related("patient")
     return {row.study_instance_uid: row for row in rows}
-
-
-def _patients(clinic: Clinic, headers: Sequence[Header]) -> dict[str, Patient]:
-    """Return the patient of each header by its Study Instance UID, asking once for each person."""
-    by_person: dict[tuple[object, ...], Patient] = {}
-    patients = {}
-    # In the order of the persons, not of their studies: two workers that bring the same people must not cross.
-    for header in sorted(headers, key=lambda header: (header.dicom_patient_id, header.patient_name)):
-        is_anybody = not header.dicom_patient_id
-        person = (
-            header.dicom_patient_id,
-            header.issuer_of_patient_id,
-            header.patient_name,
-            header.patient_birth_date,
-            header.patient_sex,
-            header.study_instance_uid if is_anybody else "",
-        )
-        if person not in by_person:
-            by_person[person] = get_or_create_from(clinic, header)
-        patients[header.study_instance_uid] = by_person[person]
-    return patients
-
-
-def _complete_patients(clinic: Clinic, studies: dict[str, Study], first_of: dict[str, Header]) -> bool:
-    """Fill in what the first header of a patient did not say and this one does; return whether there was any."""
-    is_any = False
-    for uid, study in studies.items():
-        patient, header = study.patient, first_of[uid]
-        if (
-            (not patient.patient_name and header.patient_name)
-            or (patient.patient_birth_date is None and header.patient_birth_date)
-            or (not patient.patient_sex and header.patient_sex)
-        ):
-            get_or_create_from(clinic, header)
-            is_any = True
-    return is_any
-
-
-def _follow_patients(clinic: Clinic, patient_pks: Iterable[int]) -> None:
-    """Let studies be found by the name that their patient has got since."""
-    rows = Study.objects.filter(clinic=clinic, patient__in=list(patient_pks)).select_related("patient")
-    behind = list(rows.exclude(patient_name_folded=F("patient__patient_name_folded")))
-    StudyTerm.objects.filter(study__in=behind).delete()
-    write_search_columns(behind)
-
-
-def write_search_columns(studies: Sequence[Study]) -> None:
-    """Write what a study is found by: the patient's columns it copies, and its terms."""
-    if not studies:
-        return
-    terms = []
-    for study in studies:
-        patient = study.patient
-        study.patient_name_folded = patient.patient_name_folded
-        study.dicom_patient_id = patient.dicom_patient_id
-        words = search_terms(patient.patient_name, patient.dicom_patient_id, study.accession_number)
-        terms += [StudyTerm(clinic_id=study.clinic_id, study=study, term=word) for word in sorted(words)]
-    Study.objects.bulk_update(studies, ["patient_name_folded", "dicom_patient_id"], batch_size=BATCH)
-    StudyTerm.objects.bulk_create(terms, ignore_conflicts=True, batch_size=BATCH)
 
 
 def _study_of(clinic: Clinic, patient: Patient, header: Header) -> Study:

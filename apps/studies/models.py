@@ -199,3 +199,56 @@ class Document(ClinicOwned):
             patient_reference=self.study.patient.public_id,
             study_reference=self.study.public_id,
         )
+
+
+class Correction(ClinicOwned):
+    """Something a person put right about whom studies are of; the journal from which it is taken back.
+
+    Files keep what they say of themselves: a correction moves rows and never touches a byte. A series is never moved:
+    each of its files names its study, and the two would contradict each other in every answer.
+    """
+
+    class Kind(models.TextChoices):
+        """What was put right."""
+
+        MERGE = "merge", _("Two patients made one")
+        SPLIT = "split", _("One patient made two")
+        MOVE = "move", _("A study given to another patient")
+
+    public_id = PublicIdField()
+    kind = models.CharField(max_length=6, choices=Kind.choices)
+    # From whom to whom. The patient that a split made goes when it is taken back.
+    source = models.ForeignKey(Patient, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    target = models.ForeignKey(Patient, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    # What was granted so that people with access to the source alone keep what they saw: [membership, study] pairs.
+    added_grants = models.JSONField(default=list, blank=True)
+    created_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    undone_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    undone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["clinic", "-created_at"], name="corrections_by_date")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source"], condition=models.Q(kind="merge", undone_at=None), name="one_merge_of_a_patient"
+            )
+        ]
+
+    def audit_reference(self) -> ObjectReference:
+        """Name this correction in the audit trail."""
+        return ObjectReference(
+            "correction", self.public_id, patient_reference=self.target.public_id if self.target else ""
+        )
+
+
+class CorrectedStudy(ClinicOwned):
+    """One study that a correction gave to another patient."""
+
+    correction = models.ForeignKey(Correction, on_delete=models.CASCADE, related_name="studies")
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="corrections")
+    from_patient = models.ForeignKey(Patient, on_delete=models.SET_NULL, null=True, related_name="+")
+    to_patient = models.ForeignKey(Patient, on_delete=models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["correction", "study"], name="corrected_once")]

@@ -3,7 +3,7 @@ import pytest
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 from apps.patients.models import Patient
-from apps.patients.services import get_or_create_from
+from apps.patients.services import complete, get_or_create_from, lacks_facts
 from tests.studies.files import header
 
 
@@ -33,9 +33,13 @@ def test_both_people_of_one_patient_id_are_found_again(in_clinic_a: Clinic) -> N
 
 def test_what_is_absent_contradicts_nothing_and_is_filled_in_later(in_clinic_a: Clinic) -> None:
     first = get_or_create_from(in_clinic_a, header(PatientName="", PatientBirthDate="", PatientSex=""))
-    again = get_or_create_from(in_clinic_a, header(study="another"))
+    later = header(study="another")
+    again = get_or_create_from(in_clinic_a, later)
     assert again.pk == first.pk
+    assert lacks_facts(again, later)
+    complete(again, later)
     again.refresh_from_db()
+    assert not lacks_facts(again, later)
     assert (again.patient_name, again.patient_name_folded, again.patient_sex) == ("Müller^Jörg", "muller^jorg", "M")
     assert again.patient_birth_date is not None
     assert not again.is_identity_in_doubt

@@ -1,0 +1,98 @@
+"""Of whom a study is: what its headers say, what people have put right since, and where the two contradict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from apps.clinics.models import Clinic
+from apps.dicom.parse import Header
+from apps.patients.models import IdentityFlag, Patient
+from apps.patients.services import (
+    agrees,
+    complete,
+    flag_identity,
+    get_or_create_from,
+    lacks_facts,
+    refresh_doubts,
+)
+from apps.studies.models import CorrectedStudy, Correction, Study
+
+
+def patients_named_by(clinic: Clinic, headers: Sequence[Header]) -> dict[str, Patient]:
+    """Return the patient of each header by its Study Instance UID, asking once for each person."""
+    by_person: dict[tuple[object, ...], Patient] = {}
+    patients = {}
+    # In the order of the persons, not of their studies: two workers that bring the same people must not cross.
+    for header in sorted(headers, key=lambda header: (header.dicom_patient_id, header.patient_name)):
+        is_anybody = not header.dicom_patient_id
+        person = (
+            header.dicom_patient_id,
+            header.issuer_of_patient_id,
+            header.patient_name,
+            header.patient_birth_date,
+            header.patient_sex,
+            header.study_instance_uid if is_anybody else "",
+        )
+        if person not in by_person:
+            by_person[person] = get_or_create_from(clinic, header)
+        patients[header.study_instance_uid] = by_person[person]
+    return patients
+
+
+def flag_contradictions(clinic: Clinic, studies: Mapping[str, Study], headers: Mapping[str, Header]) -> None:
+    """Flag studies whose late images name somebody else than the study is of, unless a person has put that right."""
+    for uid, study in studies.items():
+        header = headers[uid]
+        if agrees(study.patient, header):
+            continue
+        named = get_or_create_from(clinic, header)
+        if named.current.pk == study.patient.current.pk or _was_put_right(study, named):
+            continue
+        flag_identity(study.patient.current, named, IdentityFlag.Reason.STUDY, study_reference=study.public_id)
+        refresh_doubts([study.patient.current.pk, named.current.pk])
+
+
+def _was_put_right(study: Study, named: Patient) -> bool:
+    return CorrectedStudy.objects.filter(study=study, from_patient=named, correction__undone_at=None).exists()
+
+
+def complete_patients(
+    patients: Mapping[int, Patient],
+    studies: Mapping[str, Study],
+    named: Mapping[str, Patient],
+    headers: Mapping[str, Header],
+) -> bool:
+    """Fill in what the locked patients' first headers did not say and these do; return whether there was any."""
+    is_any = False
+    pks = {uid: study.patient_id for uid, study in studies.items()} | {uid: row.pk for uid, row in named.items()}
+    for uid, pk in pks.items():
+        patient = patients.get(pk)
+        if patient is not None and lacks_facts(patient, headers[uid]):
+            complete(patient, headers[uid])
+            is_any = True
+    return is_any
+
+
+def note_merges(studies: Mapping[str, Study], named: Mapping[str, Patient]) -> None:
+    """Write new studies of a merged patient into the journal of its merge, so that undoing it takes them back too."""
+    merged = {uid: named[uid] for uid in studies if uid in named and named[uid].merged_into_id is not None}
+    if not merged:
+        return
+    merges = Correction.objects.filter(
+        kind=Correction.Kind.MERGE, source__in={patient.pk for patient in merged.values()}, undone_at=None
+    )
+    merge_of = {merge.source_id: merge for merge in merges}
+    CorrectedStudy.objects.bulk_create(
+        [
+            CorrectedStudy(
+                clinic_id=studies[uid].clinic_id,
+                correction=merge_of[patient.pk],
+                study=studies[uid],
+                from_patient=patient,
+                to_patient_id=patient.merged_into_id,
+            )
+            for uid, patient in sorted(merged.items())
+            if patient.pk in merge_of and studies[uid].patient_id == patient.merged_into_id
+        ],
+        ignore_conflicts=True,
+    )
