@@ -80,6 +80,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 DATA_UPLOAD_MAX_NUMBER_FILES = 1000
 FILE_UPLOAD_HANDLERS: list[str] = ["apps.ingest.uploadhandler.EncryptingUploadHandler"]
 MAX_FILE_BYTES = env.int("PORTAL_MAX_FILE_BYTES", default=2 << 30)
+MAX_ARCHIVE_BYTES = env.int("PORTAL_MAX_ARCHIVE_BYTES", default=16 << 30)  # a ZIP or a disc, and what it expands to
 
 INSTALLED_APPS = [
     "portal.apps.PortalConfig",

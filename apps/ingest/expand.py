@@ -1,4 +1,4 @@
-"""Opens an uploaded ZIP: every member becomes an upload of its own; nothing is unpacked on a disk in the clear."""
+"""Opens an uploaded ZIP or disc: each file in it becomes an upload; nothing is unpacked on a disk in the clear."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.billing.errors import LimitReachedError
-from apps.ingest import quarantine
+from apps.ingest import quarantine, transfers
 from apps.ingest.archives import Archive, Member
+from apps.ingest.containers import open_archive
+from apps.ingest.discs import Disc
 from apps.ingest.errors import ArchiveError, IngestError
 from apps.ingest.ledger import PROCESS, ReservationError, reserve_storage
-from apps.ingest.models import Upload
+from apps.ingest.models import Transfer, Upload
 from apps.ingest.outcomes import reason
 from apps.ingest.quarantine import Arrival, Taken
 from apps.jobs.services import enqueue
 from apps.storage import services as storage
+from apps.storage.errors import BlobDestroyedError
 
 State = Upload.State
 
@@ -28,12 +31,10 @@ def expand(upload: Upload) -> Callable[[], None]:
 
     Each group of members is committed with the job that examines it. A second attempt skips what the first one took.
     """
-    if upload.blob is None:
-        return partial(_conclude, upload, State.REJECTED, "unreadable")
     done = set(Upload.objects.filter(archive=upload).values_list("position", flat=True))
     try:
-        with storage.open_blob(upload.blob) as file:
-            archive = Archive(file)
+        with transfers.open_upload(upload) as file:
+            archive = open_archive(file)
             members = [member for member in archive.members if member.position not in done]
             if not archive.members:
                 return partial(_conclude, upload, State.REJECTED, "archive-empty")
@@ -41,10 +42,12 @@ def expand(upload: Upload) -> Callable[[], None]:
                 _take_group(upload, group)
     except ArchiveError as error:
         return partial(_conclude, upload, State.REJECTED, error.code, str(error.message))
+    except BlobDestroyedError:
+        return partial(_conclude, upload, State.REJECTED, "unreadable")
     return partial(_conclude, upload, State.EXPANDED)
 
 
-def _arrival(archive: Archive, member: Member) -> Arrival:
+def _arrival(archive: Archive | Disc, member: Member) -> Arrival:
     return Arrival(member.name, archive.read(member), position=member.position)
 
 
@@ -97,6 +100,8 @@ def _conclude(upload: Upload, state: str, code: str = "", message: str = "") -> 
         return
     if upload.blob is not None:
         storage.destroy([upload.blob])
+    for transfer in Transfer.objects.filter(upload=upload):
+        transfers.destroy_segments(transfer)
     record(
         "upload.opened" if state == State.EXPANDED else "upload.rejected",
         context=upload.batch.context,

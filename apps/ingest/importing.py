@@ -1,4 +1,4 @@
-"""Folders and ZIP files of this machine as a stream of files, for migrating an archive."""
+"""Folders, ZIP files and images of discs of this machine as a stream of files, for migrating an archive."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from apps.ingest.archives import Archive, Member
+from apps.ingest.containers import open_archive
+from apps.ingest.discs import Disc
 from apps.ingest.errors import ArchiveError, IngestError, TooLargeError
-from apps.ingest.recognise import HEAD_BYTES, Kind, recognise
+from apps.ingest.recognise import recognise_file
 
 CHUNK_BYTES: Final = 1 << 20
 
@@ -48,7 +50,7 @@ def sources(paths: Iterable[Path]) -> Iterator[Source]:
     for path, name in _walk(paths):
         try:
             with path.open("rb") as file:
-                is_archive = recognise(file.read(HEAD_BYTES)) is Kind.ARCHIVE
+                is_archive = recognise_file(file).is_archive
         except OSError:
             yield Source(str(path), name, _refuse(UnreadableError()))
             continue
@@ -86,7 +88,7 @@ def _members(path: Path, name: str) -> Iterator[Source]:
     with ExitStack() as opened:
         try:
             file: BinaryIO = opened.enter_context(path.open("rb"))
-            archive = Archive(file)
+            archive = open_archive(file)
         except (ArchiveError, OSError) as fault:
             yield Source(str(path), name, _refuse(fault if isinstance(fault, ArchiveError) else UnreadableError()))
             return
@@ -98,7 +100,7 @@ def _members(path: Path, name: str) -> Iterator[Source]:
             yield Source(f"{path}/{member.name}", f"{name}/{member.name}", _member_chunks(archive, member))
 
 
-def _member_chunks(archive: Archive, member: Member) -> Iterator[bytes]:
+def _member_chunks(archive: Archive | Disc, member: Member) -> Iterator[bytes]:
     try:
         yield from archive.read(member)
     except OSError as error:

@@ -10,7 +10,7 @@ from apps.billing.errors import LimitReachedError
 from apps.billing.services import Limit, reserve
 from apps.clinics.models import Clinic
 from apps.ingest.errors import IngestError
-from apps.ingest.models import Upload
+from apps.ingest.models import Segment, Upload
 from apps.storage import services as storage
 from apps.storage.models import Blob
 
@@ -43,6 +43,7 @@ def _claimed_bytes(clinic: Clinic) -> int:
     Bytes that just arrived and have no row yet are left out: those of the caller come as its amount, and those of
     others must not keep it out, or of fifty that race none would pass.
     """
-    rows = Upload.objects.filter(blob=OuterRef("pk"))
-    arriving = Blob.objects.filter(~Exists(rows), state=Blob.State.QUARANTINED).aggregate(total=Sum("size_bytes"))
-    return storage.used_bytes(clinic) - int(arriving["total"] or 0)
+    rows, pieces = Upload.objects.filter(blob=OuterRef("pk")), Segment.objects.filter(blob=OuterRef("pk"))
+    arriving = Blob.objects.filter(~Exists(rows), ~Exists(pieces), state=Blob.State.QUARANTINED)
+    total = arriving.aggregate(total=Sum("size_bytes"))["total"]
+    return storage.used_bytes(clinic) - int(total or 0)

@@ -89,9 +89,57 @@ class Upload(ClinicOwned):
     class Meta:
         indexes = [
             models.Index(fields=["batch", "state"], name="upload_progress"),
+            models.Index(fields=["batch", "finished_at"], name="upload_finished"),
             models.Index(fields=["clinic", "study"], name="upload_of_study"),
+            models.Index(fields=["clinic", "sop_instance_uid"], name="upload_of_instance"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["archive", "position"], name="upload_archive_member"),
             models.UniqueConstraint(fields=["batch", "client_key"], name="upload_client_key"),
         ]
+
+
+class Transfer(ClinicOwned):
+    """A large file on its way in pieces (tus 1.0): what has arrived is durable, whatever dies in between."""
+
+    public_id = PublicIdField()
+    batch = models.ForeignKey(UploadBatch, on_delete=models.PROTECT, related_name="transfers")
+    name = models.CharField(max_length=255)
+    client_key = models.CharField(max_length=40, null=True, blank=True)
+    # What its sender recognises the file by on another computer: a digest over its size and samples of its bytes.
+    fingerprint = models.CharField(max_length=64, blank=True)
+    length_bytes = models.PositiveBigIntegerField()
+    offset_bytes = models.PositiveBigIntegerField(default=0)
+    # Who is writing at the moment; whoever died lets go by itself.
+    lock_token = models.CharField(max_length=32, blank=True)
+    locked_until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+    # The file that it became, once every byte was there.
+    upload = models.OneToOneField(Upload, on_delete=models.PROTECT, null=True, blank=True, related_name="transfer")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["clinic", "fingerprint"], name="transfer_fingerprint"),
+            models.Index(fields=["expires_at"], condition=models.Q(upload__isnull=True), name="transfer_expiry"),
+        ]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every byte is there."""
+        return self.offset_bytes == self.length_bytes
+
+    def audit_reference(self) -> ObjectReference:
+        """Name it in the audit trail, by the upload it belongs to."""
+        return ObjectReference("upload", self.batch.public_id)
+
+
+class Segment(ClinicOwned):
+    """One piece of a transfer, as one request brought it: a quarantined blob of its own."""
+
+    transfer = models.ForeignKey(Transfer, on_delete=models.CASCADE, related_name="segments")
+    offset_bytes = models.PositiveBigIntegerField()
+    blob = models.OneToOneField(Blob, on_delete=models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["transfer", "offset_bytes"], name="segment_place")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import BinaryIO, Final
 
 # Enough for the Part 10 preamble and prefix (PS3.10 section 7.1) and for every signature below.
 HEAD_BYTES: Final = 132
@@ -14,6 +14,7 @@ class Kind(Enum):
 
     DICOM = "dicom"
     ARCHIVE = "archive"
+    DISC = "disc"
     PDF = "application/pdf"
     JPEG = "image/jpeg"
     PNG = "image/png"
@@ -25,6 +26,11 @@ class Kind(Enum):
         """Whether it may be attached to a study."""
         return self in _DOCUMENTS
 
+    @property
+    def is_archive(self) -> bool:
+        """Whether it is opened, and its files are taken one by one."""
+        return self in (Kind.ARCHIVE, Kind.DISC)
+
 
 _DOCUMENTS: Final = frozenset({Kind.PDF, Kind.JPEG, Kind.PNG})
 
@@ -35,6 +41,9 @@ _SIGNATURES: Final = (
     (b"\xff\xd8\xff", Kind.JPEG),  # ISO/IEC 10918-1 annex B: SOI and the next marker
     (b"\x89PNG\r\n\x1a\n", Kind.PNG),  # PNG section 5.2
 )
+# ECMA-119 section 8.1.2: the standard identifier of the first volume descriptor, in sector 16.
+_DISC_SIGNATURE_OFFSET: Final = 16 * 2048 + 1
+_DISC_SIGNATURE: Final = b"CD001"
 
 
 def recognise(head: bytes) -> Kind:
@@ -50,6 +59,21 @@ def recognise(head: bytes) -> Kind:
         if head.startswith(signature):
             return kind
     return Kind.OTHER
+
+
+def recognise_file(file: BinaryIO) -> Kind:
+    """Return the kind of a seekable file, the image of a disc too, whose signature stands behind its first 32 KiB.
+
+    The position is at the beginning again afterwards.
+    """
+    file.seek(0)
+    kind = recognise(file.read(HEAD_BYTES))
+    if kind is Kind.OTHER:
+        file.seek(_DISC_SIGNATURE_OFFSET)
+        if file.read(len(_DISC_SIGNATURE)) == _DISC_SIGNATURE:
+            kind = Kind.DISC
+    file.seek(0)
+    return kind
 
 
 # Left on discs and sticks by operating systems and burning programs: told apart so that nobody is troubled with them.

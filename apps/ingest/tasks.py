@@ -11,10 +11,12 @@ from django.utils import timezone
 
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
-from apps.ingest import pipeline
+from apps.ingest import pipeline, transfers
+from apps.ingest.errors import TooLargeError
 from apps.ingest.expand import expand
 from apps.ingest.ledger import EXPAND, PROCESS
-from apps.ingest.models import Upload
+from apps.ingest.models import Segment, Upload
+from apps.ingest.recognise import recognise_file
 from apps.jobs.models import Job
 from apps.jobs.services import enqueue, periodic, register
 from apps.storage import services as storage
@@ -40,8 +42,21 @@ def process_uploads(job: Job) -> Callable[[], None] | None:
     uploads = open_uploads(job.payload["upload_ids"])
     if not uploads:
         return None
-    findings = [pipeline.examine(upload) for upload in uploads]
+    findings = [_examine(upload) for upload in uploads]
     return partial(_settle, findings)
+
+
+def _examine(upload: Upload) -> pipeline.Finding:
+    if transfers.is_in_pieces(upload):
+        with transfers.open_upload(upload) as file:
+            kind = recognise_file(file)
+        if kind.is_archive:
+            return pipeline.Finding(upload, None, is_archive=True)
+        try:
+            transfers.join(upload)
+        except TooLargeError as error:
+            return pipeline.Finding(upload, None).conclude(State.REJECTED, error.code)
+    return pipeline.examine(upload)
 
 
 def _settle(findings: list[pipeline.Finding]) -> None:
@@ -85,6 +100,16 @@ def _queued(clinic: Clinic) -> set[int]:
     return queued
 
 
+@periodic("ingest.purge", every_seconds=600)
+def purge_transfers() -> int:
+    """Throw away what arrived of large files that nobody went on with for two days."""
+    purged = 0
+    for clinic in Clinic.objects.all():
+        with clinic_scope(clinic):
+            purged += transfers.purge_expired()
+    return purged
+
+
 @periodic("ingest.sweep", every_seconds=900)
 def sweep_quarantine() -> int:
     """Destroy quarantined bytes that belong to no upload: what a request or a job left that was cut off or killed."""
@@ -92,7 +117,8 @@ def sweep_quarantine() -> int:
     for clinic in Clinic.objects.all():
         with clinic_scope(clinic):
             old = Blob.objects.filter(state=Blob.State.QUARANTINED, created_at__lt=timezone.now() - ORPHANED_AFTER)
-            orphans = list(old.exclude(pk__in=Upload.objects.filter(blob__isnull=False).values("blob_id"))[:500])
+            named = Upload.objects.filter(blob__isnull=False).values("blob_id")
+            orphans = list(old.exclude(pk__in=named).exclude(pk__in=Segment.objects.values("blob_id"))[:500])
             if orphans:
                 with transaction.atomic():
                     storage.destroy(orphans)
