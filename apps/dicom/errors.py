@@ -23,6 +23,8 @@ class Code(StrEnum):
     NO_UID = "no-uid"
     BAD_UID = "bad-uid"
     NO_STUDY = "no-study"
+    PARSER_CRASHED = "parser-crashed"
+    PARSER_TIMED_OUT = "parser-timed-out"
     # A file that is passed over, and nobody need worry.
     DICOMDIR = "dicomdir"
     # Something asked of an instance that it cannot give.
@@ -52,6 +54,8 @@ MESSAGES: dict[Code, str] = {
     Code.NO_UID: "The file lacks a unique identifier that every instance must have.",
     Code.BAD_UID: "A unique identifier in the file is not a valid one.",
     Code.NO_STUDY: "The object belongs to no study.",
+    Code.PARSER_CRASHED: "Reading the file failed in a way that only damaged files cause.",
+    Code.PARSER_TIMED_OUT: "Reading the file took too long.",
     Code.DICOMDIR: "This is the index of a disc; the instances beside it are read instead.",
     Code.NO_PIXELS: "The instance has no pixels.",
     Code.NO_SUCH_FRAME: "The instance has no such frame.",

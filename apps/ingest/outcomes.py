@@ -53,6 +53,8 @@ REASONS: Final[dict[str, str | Promise]] = {
     "expands-beyond-limit": _("The file expands beyond the limit when it is decompressed."),
     "too-deep": _("The file nests its sequences too deeply."),
     "too-many-elements": _("The file has too many data elements."),
+    "parser-crashed": _("Reading the file failed in a way that only damaged files cause."),
+    "parser-timed-out": _("Reading the file took too long."),
     "too-many-pixels": _("The file declares an image too large to be shown."),
     "no-transfer-syntax": _("The file does not say how its pixels are encoded."),
     "no-uid": _("The file lacks a unique identifier that every image must have."),
