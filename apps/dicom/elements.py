@@ -122,6 +122,14 @@ def text(dataset: Dataset, tag: int, encodings: Sequence[str] = charset.DEFAULT_
     return values[0] if values else ""
 
 
+def identifier(dataset: Dataset, tag: int) -> str:
+    """Return the value of a UID with everything that stands in it but padding, so that no lie is cut into a UID."""
+    element = _element(dataset, tag)
+    if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
+        return element.value.decode("latin-1").strip(" \0")
+    return "\\".join(strings(dataset, tag))
+
+
 def raw_numbers(value: bytes, vr: str, is_little_endian: bool) -> tuple[Any, ...]:
     """Unpack the values of a binary number element; a cut last value is dropped."""
     code = NUMBER_FORMATS[vr]
