@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from apps.clinics.models import Clinic
 from apps.dicom.parse import Header
@@ -74,25 +74,31 @@ def complete_patients(
 
 
 def note_merges(studies: Mapping[str, Study], named: Mapping[str, Patient]) -> None:
-    """Write new studies of a merged patient into the journal of its merge, so that undoing it takes them back too."""
-    merged = {uid: named[uid] for uid in studies if uid in named and named[uid].merged_into_id is not None}
-    if not merged:
-        return
-    merges = Correction.objects.filter(
-        kind=Correction.Kind.MERGE, source__in={patient.pk for patient in merged.values()}, undone_at=None
-    )
-    merge_of = {merge.source_id: merge for merge in merges}
-    CorrectedStudy.objects.bulk_create(
-        [
+    """Write new studies of a merged patient into the journal of its merges, so that undoing one takes them back too."""
+    rows: list[CorrectedStudy] = []
+    for uid, study in sorted(studies.items()):
+        source = named.get(uid)
+        if source is None or source.merged_into_id is None or study.patient_id != source.merged_into_id:
+            continue
+        rows += [
             CorrectedStudy(
-                clinic_id=studies[uid].clinic_id,
-                correction=merge_of[patient.pk],
-                study=studies[uid],
-                from_patient=patient,
-                to_patient_id=patient.merged_into_id,
+                clinic_id=study.clinic_id,
+                correction=merge,
+                study=study,
+                from_patient_id=merge.source_id,
+                to_patient_id=merge.target_id,
             )
-            for uid, patient in sorted(merged.items())
-            if patient.pk in merge_of and studies[uid].patient_id == patient.merged_into_id
-        ],
-        ignore_conflicts=True,
-    )
+            for merge in _merges_from(source)
+        ]
+    CorrectedStudy.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def _merges_from(source: Patient) -> Iterator[Correction]:
+    """Yield the merges that led from this patient to the one it is now, one after the other."""
+    at: int | None = source.pk
+    while True:
+        merge = Correction.objects.filter(kind=Correction.Kind.MERGE, source=at, undone_at=None).first()
+        if merge is None:
+            return
+        yield merge
+        at = merge.target_id

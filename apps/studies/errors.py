@@ -26,3 +26,10 @@ class DocumentRefusedError(StudiesError):
 
     code = "document-refused"
     sentence = _("Only PDF, JPEG and PNG files can be attached.")
+
+
+class CorrectionRefusedError(StudiesError):
+    """Patients or studies cannot be put right this way; nothing was changed."""
+
+    code = "correction-refused"
+    sentence = _("This cannot be changed.")
