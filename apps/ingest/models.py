@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from apps.access.services import ObjectReference
 from apps.audit.services import Context
 from apps.clinics.models import ClinicOwned, PublicIdField
+from apps.links.models import Link
+from apps.patients import naming
+from apps.patients.models import Patient
 from apps.storage.models import Blob
 from apps.studies.models import Instance, Study
 
@@ -24,6 +28,7 @@ class UploadBatch(ClinicOwned):
         WEB = "web"
         STOW = "stow"
         IMPORT = "import"
+        REQUEST = "request"
 
     public_id = PublicIdField()
     source = models.CharField(max_length=10, choices=Source.choices)
@@ -33,6 +38,10 @@ class UploadBatch(ClinicOwned):
     actor_reference = models.CharField(max_length=64, blank=True)
     # Where documents of this batch go; a batch opened from a study page has one.
     study = models.ForeignKey(Study, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    # By which upload request it came; what it brings waits in the inbox.
+    request = models.ForeignKey(
+        "UploadRequest", on_delete=models.PROTECT, null=True, blank=True, related_name="batches"
+    )
     # The de-identification that was asked for; empty stores files as they are. Nothing offers the choice yet, and the
     # pipeline refuses files for which it was made (apps.ingest.pipeline).
     deidentify_profile = models.CharField(max_length=40, blank=True)
@@ -59,6 +68,7 @@ class Upload(ClinicOwned):
         """What became of the file."""
 
         RECEIVED = "received"
+        WAITING = "waiting"
         EXPANDED = "expanded"
         STORED = "stored"
         DUPLICATE = "duplicate"
@@ -83,6 +93,8 @@ class Upload(ClinicOwned):
     instance = models.ForeignKey(Instance, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     study = models.ForeignKey(Study, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     sop_instance_uid = models.CharField(max_length=64, blank=True)
+    # What came by an upload request belongs to one of these, waiting or assigned.
+    arrival = models.ForeignKey("WaitingStudy", on_delete=models.PROTECT, null=True, blank=True, related_name="uploads")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     finished_at = models.DateTimeField(null=True, blank=True)
 
@@ -97,6 +109,81 @@ class Upload(ClinicOwned):
             models.UniqueConstraint(fields=["archive", "position"], name="upload_archive_member"),
             models.UniqueConstraint(fields=["batch", "client_key"], name="upload_client_key"),
         ]
+
+
+class UploadRequest(ClinicOwned):
+    """A link by which somebody outside sends files into the clinic; what it brings waits in the inbox.
+
+    The numbers are counted in the same transaction as each arrival, so that what is sent in parallel stays within them.
+    """
+
+    link = models.OneToOneField(Link, on_delete=models.PROTECT, related_name="+")
+    # For the clinic alone: whom it was sent to. The note is for whoever opens it.
+    title = models.CharField(max_length=120)
+    note = models.CharField(max_length=500, blank=True)
+    max_files = models.PositiveIntegerField()
+    max_bytes = models.PositiveBigIntegerField()
+    file_count = models.PositiveIntegerField(default=0)
+    received_bytes = models.PositiveBigIntegerField(default=0)
+    is_mail_wanted = models.BooleanField(default=True)
+    mailed_at = models.DateTimeField(null=True, blank=True)
+
+    def audit_reference(self) -> ObjectReference:
+        """Name it in the audit trail, as the link it is."""
+        return ObjectReference("link", self.link.public_id)
+
+
+class WaitingStudy(ClinicOwned):
+    """One study as it came by an upload request: nothing of it is anywhere else until somebody says whose it is.
+
+    The facts are those of the first file. Files of one study that name two people are two of these.
+    """
+
+    class State(models.TextChoices):
+        """What became of it."""
+
+        WAITING = "waiting"
+        ASSIGNED = "assigned"
+        REJECTED = "rejected"
+
+    public_id = PublicIdField()
+    request = models.ForeignKey(UploadRequest, on_delete=models.PROTECT, related_name="waiting_studies")
+    state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
+    # A digest of study and person: files of later batches of the same request join what still waits.
+    identity_key = models.CharField(max_length=64, editable=False)
+    study_instance_uid = models.CharField(max_length=64)
+    study_date = models.DateField(null=True, blank=True)
+    study_description = models.CharField(max_length=64, blank=True)
+    modalities = models.CharField(max_length=200, blank=True)
+    dicom_patient_id = models.CharField(max_length=64, blank=True)
+    issuer_of_patient_id = models.CharField(max_length=64, blank=True)
+    patient_name = models.CharField(max_length=324, blank=True)
+    patient_birth_date = models.DateField(null=True, blank=True)
+    patient_sex = models.CharField(max_length=16, blank=True)
+    file_count = models.PositiveIntegerField(default=0)
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    # Whose it is, once somebody said so.
+    patient = models.ForeignKey(Patient, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    settled_at = models.DateTimeField(null=True, blank=True)
+    settled_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+
+    class Meta:
+        indexes = [models.Index(fields=["clinic", "state", "-created_at"], name="waiting_by_state")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["request", "identity_key"], condition=models.Q(state="waiting"), name="waiting_once"
+            )
+        ]
+
+    @property
+    def readable_name(self) -> str:
+        """The name that its files give, as people write it."""
+        return naming.readable(self.patient_name) or str(_("No name"))
+
+    def audit_reference(self) -> ObjectReference:
+        """Name it in the audit trail without saying who it is."""
+        return ObjectReference("arrival", self.public_id)
 
 
 class Transfer(ClinicOwned):
@@ -128,6 +215,11 @@ class Transfer(ClinicOwned):
     def is_complete(self) -> bool:
         """Whether every byte is there."""
         return self.offset_bytes == self.length_bytes
+
+    @property
+    def is_expired(self) -> bool:
+        """Whether nobody went on with it for too long."""
+        return self.upload_id is None and self.expires_at < timezone.now()
 
     def audit_reference(self) -> ObjectReference:
         """Name it in the audit trail, by the upload it belongs to."""
