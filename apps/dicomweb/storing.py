@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
+from urllib.parse import unquote
 
 from django.http import HttpRequest
 
 from apps.access.services import Principal
 from apps.dicomweb.errors import BadRequestError, LengthRequiredError, UnsupportedMediaTypeError
-from apps.dicomweb.multipart import CHUNK_BYTES, MultipartReader, Readable
+from apps.dicomweb.multipart import CHUNK_BYTES, MultipartReader, Part, Readable
 from apps.dicomweb.negotiation import APPLICATION_DICOM, MULTIPART_RELATED, parse_media_type
 from apps.ingest.models import Upload, UploadBatch
-from apps.ingest.services import StoreOutcome, close_batch, failure_reason, open_batch, receive, store_now
+from apps.ingest.services import Arrival, StoreOutcome, close_batch, open_batch, receive, store_now
 
 # What is not settled after this long is left to the workers, and the client is told where to look (202).
 SECONDS_WITHIN_REQUEST: Final = 60.0
@@ -26,6 +28,7 @@ SUCCESSES: Final = frozenset({Upload.State.STORED, Upload.State.DUPLICATE})
 _TOO_MUCH: Final = frozenset({"too-large", "limit-reached"})
 # Failure Reason (0008,1197) of what could not be understood (PS3.18 Table I.2-2).
 _CANNOT_UNDERSTAND: Final = 0xC000
+_KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 
 
 @dataclass(frozen=True)
@@ -67,19 +70,27 @@ def body_stream(request: HttpRequest) -> Readable:
     raise LengthRequiredError("The request says neither how long its body is nor where it ends.")
 
 
-def parts_of(request: HttpRequest) -> Iterator[Iterator[bytes]]:
-    """Return the instances in a body, each as its chunks, to be read one after the other.
+def parts_of(request: HttpRequest) -> Iterator[Arrival]:
+    """Return the instances in a body, to be read one after the other.
 
+    A part may say what its sender calls it: `Content-ID` (RFC 2392) is the sender's own key, under which the same part
+    sent again is known, and `Content-Location` (RFC 2557) the name of the file, shown to people.
     Raises UnsupportedMediaTypeError, LengthRequiredError; MultipartError also while it is read.
     """
     media_type, parameters = parse_media_type(request.headers.get("Content-Type", ""))
     if media_type == APPLICATION_DICOM:
-        return iter([_chunks(body_stream(request))])
+        return iter([Arrival("", _chunks(body_stream(request)))])
     part_type = parameters.get("type", APPLICATION_DICOM).lower()
     if media_type != MULTIPART_RELATED or part_type != APPLICATION_DICOM:
         raise UnsupportedMediaTypeError('Instances are stored as multipart/related; type="application/dicom".')
     reader = MultipartReader(body_stream(request), parameters.get("boundary", ""))
-    return (part.chunks for part in reader)
+    return (_arrival(part) for part in reader)
+
+
+def _arrival(part: Part) -> Arrival:
+    key = part.headers.get("content-id", "").strip("<>")
+    name = unquote(part.headers.get("content-location", ""))
+    return Arrival(name, part.chunks, client_key=key if _KEY.fullmatch(key) else None)
 
 
 def _chunks(stream: Readable) -> Iterator[bytes]:
@@ -88,14 +99,20 @@ def _chunks(stream: Readable) -> Iterator[bytes]:
 
 
 def store(
-    principal: Principal, parts: Iterable[Iterator[bytes]], *, size_bytes: int, study_instance_uid: str
+    principal: Principal,
+    parts: Iterable[Arrival],
+    *,
+    size_bytes: int,
+    study_instance_uid: str,
+    into: UploadBatch | None = None,
 ) -> Stored:
     """Store the parts of a request; everything counted in the answer is durable.
 
-    `size_bytes` is what the request announces, 0 when it does not. Raises BadRequestError for a body without parts,
+    `size_bytes` is what the request announces, 0 when it does not. `into`: the batch that they belong to, which stays
+    open, else one of their own. Raises BadRequestError for a body without parts,
     and what `ingest.services.store_now` and `receive` raise.
     """
-    batch = open_batch(principal, UploadBatch.Source.STOW)
+    batch = into or open_batch(principal, UploadBatch.Source.STOW)
     waiting = iter(parts)
     outcomes: list[StoreOutcome] = []
     # A study in the path is checked while parsing, which a worker would do too late to be refused.
@@ -103,37 +120,25 @@ def store(
     if is_settled_now:
         within = waiting if study_instance_uid else _until(waiting, time.monotonic() + SECONDS_WITHIN_REQUEST)
         outcomes = store_now(principal, batch, within, study_instance_uid=study_instance_uid)
-    waiting_count = 0
-    for chunks in waiting:
-        receive(principal, batch, "", chunks)
+    # What waits for the virus scan is settled later, too.
+    waiting_count = sum(outcome.outcome == Upload.State.RECEIVED for outcome in outcomes)
+    outcomes = [outcome for outcome in outcomes if outcome.outcome != Upload.State.RECEIVED]
+    for arrival in waiting:
+        receive(principal, batch, arrival.name, arrival.chunks, client_key=arrival.client_key)
         waiting_count += 1
-    close_batch(batch)
+    if into is None:
+        close_batch(batch)
     if not outcomes and not waiting_count:
         raise BadRequestError("The body holds no instance.", code="no-instances")
     return Stored(batch, outcomes, waiting_count)
 
 
-def _until(parts: Iterator[Iterator[bytes]], deadline: float) -> Iterator[Iterator[bytes]]:
+def _until(parts: Iterator[Arrival], deadline: float) -> Iterator[Arrival]:
     while time.monotonic() < deadline:
         part = next(parts, None)
         if part is None:
             return
         yield part
-
-
-def outcome_of(upload: Upload) -> StoreOutcome:
-    """Return the outcome of an upload that a worker has settled; its instance, series and study loaded with it."""
-    instance = upload.instance
-    return StoreOutcome(
-        sop_class_uid=instance.sop_class_uid if instance else "",
-        sop_instance_uid=upload.sop_instance_uid,
-        outcome=upload.state,
-        code=upload.code,
-        message=upload.message,
-        failure_reason=failure_reason(upload.state, upload.code),
-        study_instance_uid=instance.series.study.study_instance_uid if instance else "",
-        series_instance_uid=instance.series.series_instance_uid if instance else "",
-    )
 
 
 def response_module(outcomes: Iterable[StoreOutcome], root: str, study_instance_uid: str = "") -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
 
 from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
 
 from apps.access.services import Principal
 from apps.accounts.roles import Capability
-from apps.ingest.models import Upload, UploadBatch
+from apps.ingest.models import Transfer, Upload, UploadBatch
 from apps.studies.models import Study
 
 State = Upload.State
@@ -93,22 +96,51 @@ def uploads_of(batch: UploadBatch, group: str = "") -> QuerySet[Upload]:
     return rows.order_by("pk")
 
 
-def results_after(batch: UploadBatch, cursor: str) -> tuple[list[Upload], str, bool]:
-    """Return the uploads behind `cursor` that have an outcome, the cursor for the next question, and if that is all.
+def with_counts(batches: QuerySet[UploadBatch]) -> QuerySet[Any]:
+    """Return batches with the number of their uploads that have an outcome and that have none yet, in one query."""
+    is_open = Q(uploads__state=State.RECEIVED)
+    return batches.annotate(
+        open_count=Count("uploads", filter=is_open), finished_count=Count("uploads", filter=~is_open)
+    )
 
-    One query. The cursor is the public id of the last upload before the first unfinished one: nothing is skipped, and
-    only what was finished out of order is told twice.
+
+def finished_since(batch: UploadBatch, at: datetime | None, public_id: str) -> list[Upload]:
+    """Return up to RESULTS_AT_ONCE uploads that got their outcome after this one did, in the order in which they did.
+
+    What was written down first may be committed last: who counts fewer outcomes than there are asks from the beginning.
     """
-    rows = Upload.objects.filter(batch=batch).select_related("study", "archive").order_by("pk")
-    if cursor:
-        rows = rows.filter(pk__gt=Upload.objects.filter(batch=batch, public_id=cursor).values("pk")[:1])
-    window = list(rows[:RESULTS_AT_ONCE])
-    for upload in window:
-        if upload.state == State.RECEIVED:
-            break
-        cursor = upload.public_id
-    finished = [upload for upload in window if upload.state != State.RECEIVED]
-    return finished, cursor, len(finished) == len(window) < RESULTS_AT_ONCE
+    rows = Upload.objects.filter(batch=batch).exclude(state=State.RECEIVED).select_related("study", "archive")
+    if at is not None:
+        last = Upload.objects.filter(batch=batch, public_id=public_id).values("pk")[:1]
+        rows = rows.filter(Q(finished_at__gt=at) | Q(finished_at=at, pk__gt=last))
+    return list(rows.order_by("finished_at", "pk")[:RESULTS_AT_ONCE])
+
+
+def brought_instances(principal: Principal, uids: Sequence[str]) -> dict[tuple[str, int], int]:
+    """Return how often this principal's own uploads brought each of these instances, by (UID, bytes of the file).
+
+    What was refused was not brought, and what was erased since is not there any more.
+    """
+    rows = Upload.objects.filter(batch__in=own_batches(principal), sop_instance_uid__in=uids)
+    kept = rows.filter(Q(instance__isnull=False) | Q(state__in=(State.RECEIVED, State.WAITING))).exclude(
+        state__in=(State.REJECTED, State.IGNORED)
+    )
+    counted = kept.values_list("sop_instance_uid", "size_bytes").annotate(count=Count("pk")).order_by()
+    return {(uid, size_bytes): count for uid, size_bytes, count in counted}
+
+
+def own_transfers(principal: Principal) -> QuerySet[Transfer]:
+    """Return the large files that this principal sends or has sent in pieces."""
+    return Transfer.objects.filter(batch__in=own_batches(principal))
+
+
+def own_transfer(principal: Principal, fingerprint: str, size_bytes: int) -> Transfer | None:
+    """Return this principal's transfer of the file with this fingerprint: a finished one, else the furthest."""
+    same = own_transfers(principal).filter(fingerprint=fingerprint, length_bytes=size_bytes)
+    refused = (State.REJECTED, State.IGNORED)
+    done = same.filter(upload__isnull=False).exclude(upload__state__in=refused).first()
+    unfinished = same.filter(upload=None, expires_at__gt=timezone.now())
+    return done or unfinished.order_by("-offset_bytes").first()
 
 
 def batches_of_study(study: Study) -> QuerySet[UploadBatch]:

@@ -14,9 +14,9 @@ from apps.access.services import Principal
 from apps.accounts.roles import Capability
 from apps.audit.services import record
 from apps.billing.errors import LimitReachedError
-from apps.ingest import pipeline, quarantine
+from apps.ingest import pipeline, quarantine, queries
 from apps.ingest.errors import BatchClosedError, TooLargeError
-from apps.ingest.ledger import PROCESS, ReservationError, reserve_storage
+from apps.ingest.ledger import EXPAND, PROCESS, ReservationError, reserve_storage
 from apps.ingest.models import Upload, UploadBatch
 from apps.ingest.naming import display_name
 from apps.ingest.quarantine import Arrival, Taken
@@ -31,6 +31,8 @@ __all__ = [
     "failure_reason",
     "known_keys",
     "open_batch",
+    "outcome_of",
+    "own_batch",
     "receive",
     "receive_blobs",
     "store_arrivals",
@@ -102,7 +104,8 @@ def close_batch(batch: UploadBatch) -> None:
 
 def known_keys(batch: UploadBatch, keys: Iterable[str]) -> dict[str, Upload]:
     """Return the uploads that this batch already has under these keys of the sender's own."""
-    rows = Upload.objects.filter(batch=batch, client_key__in=list(keys)).select_related("archive", "study")
+    rows = Upload.objects.filter(batch=batch, client_key__in=list(keys))
+    rows = rows.select_related("archive", "study", "instance__series__study")
     return {upload.client_key: upload for upload in rows if upload.client_key}
 
 
@@ -190,16 +193,21 @@ def _row(batch: UploadBatch, item: Taken) -> Upload:
 
 
 def store_now(
-    principal: Principal, batch: UploadBatch, parts: Iterable[Iterable[bytes]], *, study_instance_uid: str = ""
+    principal: Principal,
+    batch: UploadBatch,
+    parts: Iterable[Iterable[bytes] | Arrival],
+    *,
+    study_instance_uid: str = "",
 ) -> list[StoreOutcome]:
     """Take and settle the parts of a STOW-RS request within the request; one outcome a part, in their order.
 
-    `parts`: the bytes of each part, read once, one after the other. When this returns, everything stored is durable and
+    `parts`: the bytes of each part, read once, one after the other, or arrivals with a name and the sender's own key: a
+    part whose key this batch has already met is not taken again. When this returns, everything stored is durable and
     found by QIDO-RS. `study_instance_uid`: the study of the request's path; parts of others are refused. A plan without
     room refuses with A700. Raises PermissionError, BatchClosedError, AuditUnavailableError, and StorageError when the
     storage is away; nothing of the group at hand is kept then.
     """
-    arrivals = (Arrival("", chunks) for chunks in parts)
+    arrivals = (part if isinstance(part, Arrival) else Arrival("", part) for part in parts)
     settled = store_arrivals(principal, batch, arrivals, study_instance_uid=study_instance_uid)
     return [_outcome(finding) for finding in settled]
 
@@ -219,16 +227,42 @@ def store_arrivals(
 def _store_group(
     principal: Principal, batch: UploadBatch, taken: Sequence[Taken], study_instance_uid: str
 ) -> list[pipeline.Finding]:
+    """Settle what is new of a group; what the batch has met before under the sender's key is told once more."""
+    keys = [item.arrival.client_key for item in taken if item.arrival.client_key]
+    known = known_keys(batch, keys) if keys else {}
+    again = [item for item in taken if item.arrival.client_key in known]
+    quarantine.destroy(again)
+    fresh = [item for item in taken if item.arrival.client_key not in known]
+    new = iter(_settle_group(principal, batch, fresh, study_instance_uid) if fresh else [])
+    return [
+        pipeline.Finding(known[item.arrival.client_key], None)
+        if item.arrival.client_key and item.arrival.client_key in known
+        else next(new)
+        for item in taken
+    ]
+
+
+def _settle_group(
+    principal: Principal, batch: UploadBatch, taken: Sequence[Taken], study_instance_uid: str
+) -> list[pipeline.Finding]:
     try:
         findings = [_examine(batch, item, study_instance_uid) for item in taken]
+        archives = [finding for finding in findings if finding.is_archive]
+        settled = [finding for finding in findings if not finding.is_archive]
         try:
             with transaction.atomic():
-                reserve_storage(principal.clinic, sum(f.upload.size_bytes for f in findings if f.is_new_instance))
-                pipeline.settle(findings, principal.context)
+                reserve_storage(
+                    principal.clinic,
+                    sum(f.upload.size_bytes for f in findings if f.is_new_instance or f.is_archive),
+                )
+                pipeline.settle(settled, principal.context)
+                for finding in archives:
+                    finding.upload.save()
+                    enqueue(EXPAND, {"upload_id": finding.upload.pk}, clinic=principal.clinic)
         except LimitReachedError as error:
             refusal = ReservationError(error)
             for finding in findings:
-                if finding.is_new_instance:
+                if finding.is_new_instance or finding.is_archive:
                     finding.conclude(State.REJECTED, refusal.code, str(refusal))
             with transaction.atomic():
                 pipeline.settle(findings, principal.context)
@@ -254,6 +288,8 @@ def failure_reason(state: str, code: str) -> int | None:
 
 def _outcome(finding: pipeline.Finding) -> StoreOutcome:
     upload, header = finding.upload, finding.header
+    if header is None and upload.pk is not None and upload.instance is not None:
+        return outcome_of(upload)
     return StoreOutcome(
         sop_class_uid=header.sop_class_uid if header else "",
         sop_instance_uid=upload.sop_instance_uid,
@@ -264,3 +300,23 @@ def _outcome(finding: pipeline.Finding) -> StoreOutcome:
         study_instance_uid=header.study_instance_uid if header else "",
         series_instance_uid=header.series_instance_uid if header else "",
     )
+
+
+def outcome_of(upload: Upload) -> StoreOutcome:
+    """Return the outcome of an upload that is settled; its instance, series and study loaded with it."""
+    instance = upload.instance
+    return StoreOutcome(
+        sop_class_uid=instance.sop_class_uid if instance else "",
+        sop_instance_uid=upload.sop_instance_uid,
+        outcome=upload.state,
+        code=upload.code,
+        message=upload.message,
+        failure_reason=failure_reason(upload.state, upload.code),
+        study_instance_uid=instance.series.study.study_instance_uid if instance else "",
+        series_instance_uid=instance.series.series_instance_uid if instance else "",
+    )
+
+
+def own_batch(principal: Principal, public_id: str) -> UploadBatch | None:
+    """Return the open or closed batch of this name that the principal opened, None when there is none."""
+    return queries.own_batches(principal).filter(public_id=public_id).first()

@@ -149,7 +149,7 @@ def append(
     TooLargeError (more than was announced), ChecksumMismatchError, ReservationError, StorageError: nothing of the piece
     is kept then. BrokenOffError: the line broke; what had arrived is kept unless a checksum was to vouch for all of it.
     """
-    if transfer.upload_id is None and transfer.expires_at < timezone.now():
+    if transfer.is_expired:
         raise ExpiredError
     with _locked(transfer) as lock:
         transfer.refresh_from_db(fields=["offset_bytes", "upload"])

@@ -7,7 +7,6 @@ import re
 from http import HTTPStatus
 from typing import Any, Final
 
-from django.conf import settings
 from django.core.paginator import Paginator
 from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -16,17 +15,26 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from apps.access.services import Principal, authorise, authorise_covered, principal_of
-from apps.accounts.roles import Capability
+from apps.access.services import Principal, authorise, principal_of
+from apps.accounts.roles import Capability, Rule
 from apps.ingest import queries, services, uploadhandler
 from apps.ingest.csrf import csrf_by_header
+from apps.ingest.doors import Door
 from apps.ingest.errors import IngestError, NoFilesError
+from apps.ingest.lookups import study_or_404
 from apps.ingest.models import Upload, UploadBatch
 from apps.ingest.naming import display_name
 from apps.ingest.outcomes import describe
 from apps.storage.errors import StorageError
 from apps.storage.models import Blob
-from apps.studies.models import Study
+
+# Where members send files from.
+CLINIC_DOOR: Final = Door(
+    name="upload",
+    prefix="c/<slug:clinic_slug>/upload/",
+    rule=Rule.clinic(Capability.UPLOAD_CREATE, api=True),
+    store_name="dicomweb-studies",
+)
 
 ROWS_ON_A_PAGE: Final = 200
 BATCHES_ON_A_PAGE: Final = 25
@@ -39,26 +47,16 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")
 @require_GET
 def upload(request: HttpRequest, clinic_slug: str) -> HttpResponse:
     """Show the page that takes files; `?study=` adds documents to that study."""
-    study = _study(request, request.GET.get("study", ""))
+    study = study_or_404(principal_of(request), request.GET.get("study", ""))
+    entrance = CLINIC_DOOR.entrance(request, {"clinic_slug": clinic_slug})
     context = {
         "study": study,
         "study_url": _study_url(clinic_slug, study.public_id) if study else "",
-        "max_file_bytes": settings.MAX_FILE_BYTES,
-        "words": _words(),
+        "upload_config": entrance.page_config(
+            study=study, sign_in_url=reverse("home"), activity_url=reverse("activity")
+        ),
     }
     return render(request, "ingest/upload.html", context)
-
-
-@require_POST
-def begin(request: HttpRequest, clinic_slug: str) -> HttpResponse:
-    """Open a batch; answers where to send files and where to ask what became of them."""
-    principal = principal_of(request)
-    study = _study(request, request.POST.get("study", ""))
-    batch = services.open_batch(principal, UploadBatch.Source.WEB, study=study)
-    names = {"files_url": "upload-files", "close_url": "upload-close", "results_url": "upload-results"}
-    urls = {key: reverse(name, args=[clinic_slug, batch.public_id]) for key, name in names.items()}
-    page_url = reverse("upload-batch", args=[clinic_slug, batch.public_id])
-    return JsonResponse({"batch": batch.public_id, "page_url": page_url, **urls}, status=HTTPStatus.CREATED)
 
 
 @csrf_by_header
@@ -111,27 +109,6 @@ def _names(text: str) -> dict[str, str]:
     except ValueError:
         return {}
     return {str(key): str(name) for key, name in names.items()} if isinstance(names, dict) else {}
-
-
-@require_POST
-def close(request: HttpRequest, clinic_slug: str, batch_id: str) -> HttpResponse:
-    """Note that everything was sent."""
-    batch = get_object_or_404(queries.own_batches(principal_of(request)), public_id=batch_id)
-    services.close_batch(batch)
-    return JsonResponse({})
-
-
-@require_GET
-def results(request: HttpRequest, clinic_slug: str, batch_id: str) -> HttpResponse:
-    """Say what became of the files since the last question, to the page that sent them."""
-    principal = principal_of(request)
-    batch = get_object_or_404(queries.own_batches(principal), public_id=batch_id)
-    uploads, cursor, is_done = queries.results_after(batch, request.GET.get("after", "")[:22])
-    if any(upload.archive_id is not None for upload in uploads):
-        # Names from inside an archive may name people, and the page has not seen them yet.
-        authorise_covered(request, Capability.UPLOAD_CREATE, batch, verb="upload.viewed")
-    rows = [_row(request, upload) for upload in uploads]
-    return JsonResponse({"after": cursor, "is_done": is_done, "uploads": rows})
 
 
 def _row(request: HttpRequest, upload: Upload) -> dict[str, Any]:
@@ -203,7 +180,7 @@ def batch_progress(request: HttpRequest, clinic_slug: str, batch_id: str) -> Htt
 @require_GET
 def study_uploads(request: HttpRequest, clinic_slug: str, study_id: str) -> HttpResponse:
     """Show the part of the study page that says which uploads brought it."""
-    study = _study(request, study_id)
+    study = study_or_404(principal_of(request), study_id)
     if study is None:
         raise Http404
     authorise(request, Capability.STUDY_VIEW, study, verb="upload.viewed")
@@ -217,16 +194,6 @@ def study_uploads(request: HttpRequest, clinic_slug: str, study_id: str) -> Http
 def _batch(request: HttpRequest, batch_id: str) -> UploadBatch:
     visible = queries.visible_batches(principal_of(request)).select_related("created_by")
     return get_object_or_404(visible, public_id=batch_id)
-
-
-def _study(request: HttpRequest, public_id: str) -> Study | None:
-    """Return the study of this public id, None without one; Http404 when it is not there for whoever asks."""
-    if not public_id:
-        return None
-    study = get_object_or_404(Study.objects.select_related("patient"), public_id=public_id)
-    if not principal_of(request).may_see(study):
-        raise Http404
-    return study
 
 
 def _study_url(clinic_slug: str, public_id: str) -> str:
@@ -258,39 +225,3 @@ def _groups() -> list[tuple[str, str]]:
         ("ignored", _("Passed over")),
         ("open", _("Under way")),
     ]
-
-
-def _words() -> dict[str, str]:
-    """Return everything that the upload page's script says; {names} are filled in there."""
-    return {
-        "waiting": _("Waiting"),
-        "sending": _("Being sent"),
-        # xgettext:no-python-format (a percent sign, then a word)
-        "sendingPart": _("{percent} % sent"),
-        "securing": _("Sent, being put safely away"),
-        "reading": _("Looking through the folders …"),
-        "found": _("Files found so far: {count}"),
-        "unreadable": _("Not sent: this computer could not read the file."),
-        "tooLarge": _("Not sent: larger than {limit}, the most that is taken."),
-        "notSent": _("Not sent"),
-        "stopped": _("Stopped"),
-        "lineLost": _("The connection is lost. Trying again by itself; nothing that has arrived is sent twice."),
-        "noLine": _("Not sent: the connection is lost."),
-        "signedOut": _(
-            "You have been signed out. What has arrived is safe. Sign in again in another tab, then send the missing "
-            "files again from here."
-        ),
-        "serverError": _("Not sent: the server reported an error. Please try again later."),
-        "sentLine": _("{done} of {total} files sent · {bytes} of {totalBytes}"),
-        "secondsLeft": _("about {count} s left"),
-        "minutesLeft": _("about {count} min left"),
-        "doneLine": _("{done} of {total} checked"),
-        "allDone": _("Done:"),
-        "nothingDone": _("Nothing was sent."),
-        "storedCount": _("{count} stored"),
-        "duplicateCount": _("{count} already there"),
-        "problemCount": _("{count} with problems"),
-        "ignoredCount": _("{count} passed over"),
-        "openStudy": _("Open study"),
-        "openStudyNumber": _("Open study {number}"),
-    }

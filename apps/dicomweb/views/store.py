@@ -16,6 +16,7 @@ from apps.dicomweb.errors import NotAcceptableError, PayloadTooLargeError
 from apps.dicomweb.negotiation import APPLICATION_DICOM, APPLICATION_DICOM_JSON, choose, parse_media_type
 from apps.dicomweb.responses import Caller, accepted_by, dicom_json
 from apps.ingest.models import Upload, UploadBatch
+from apps.ingest.services import outcome_of, own_batch
 
 _WAITING = (Upload.State.RECEIVED, Upload.State.EXPANDED)
 
@@ -30,8 +31,16 @@ def store_instances(request: HttpRequest, caller: Caller, study_instance_uid: st
     if body_type == APPLICATION_DICOM and size_bytes > settings.MAX_FILE_BYTES:
         raise PayloadTooLargeError("The instance is larger than this installation takes.")
     parts = storing.parts_of(request)
+    into = None
+    if reference := request.GET.get("upload", ""):
+        # A page of ours: what it sends in many requests is one upload to whoever looks at it later.
+        into = own_batch(caller.principal, reference)
+        if into is None:
+            raise Http404
     authorise(request, Capability.UPLOAD_CREATE, None, verb="upload.requested", details={"source": "dicomweb"})
-    stored = storing.store(caller.principal, parts, size_bytes=size_bytes, study_instance_uid=study_instance_uid)
+    stored = storing.store(
+        caller.principal, parts, size_bytes=size_bytes, study_instance_uid=study_instance_uid, into=into
+    )
     module = storing.response_module(stored.outcomes, caller.root, study_instance_uid)
     response = dicom_json(module, media_type=media_type, status=stored.status)
     if stored.waiting_count:
@@ -54,7 +63,7 @@ def retrieve_store_status(request: HttpRequest, caller: Caller, batch_id: str) -
         raise Http404
     authorise(request, Capability.UPLOAD_CREATE, batch, verb="upload.viewed", details={"source": "dicomweb"})
     uploads = list(Upload.objects.filter(batch=batch).select_related("instance__series__study").order_by("pk"))
-    outcomes = [storing.outcome_of(upload) for upload in uploads if upload.state not in _WAITING]
+    outcomes = [outcome_of(upload) for upload in uploads if upload.state not in _WAITING]
     stored = storing.Stored(batch, outcomes, len(uploads) - len(outcomes))
     response = dicom_json(storing.response_module(outcomes, caller.root), media_type=media_type, status=stored.status)
     if stored.status is HTTPStatus.ACCEPTED and stored.waiting_count:
