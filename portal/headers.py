@@ -18,8 +18,8 @@ PERMISSIONS: Final = ", ".join(
         "magnetometer", "microphone", "midi", "payment", "serial", "usb",
     )
 )  # fmt: skip
-# The addresses of share links, those that no view answers too.
-OF_LINKS: Final = ("/s/", "/v/")
+# The addresses of share links and upload requests, those that no view answers too.
+OF_LINKS: Final = ("/s/", "/v/", "/u/", "/w/")
 
 
 class AnswerHeadersMiddleware:

@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 # A share link's or an invitation's token stands as one path segment behind these prefixes.
-TOKEN_PATH = re.compile(r"/(s|invitation|reset|bootstrap)/[A-Za-z0-9_\-]{16,}")
+TOKEN_PATH = re.compile(r"/(s|u|invitation|reset|bootstrap)/[A-Za-z0-9_\-]{16,}")
 FIELDS = ("request_id", "route", "method", "status", "milliseconds", "job", "kind", "count", "code")
 
 

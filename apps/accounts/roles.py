@@ -25,6 +25,9 @@ class Capability(Enum):
     UPLOAD_VIEW = "upload.view"
     LINK_CREATE = "link.create"
     LINK_MANAGE = "link.manage"
+    REQUEST_CREATE = "request.create"
+    INBOX_MANAGE = "inbox.manage"
+    IDENTITY_MANAGE = "identity.manage"
     AUDIT_READ = "audit.read"
     BILLING_READ = "billing.read"
     MEMBER_MANAGE = "member.manage"
@@ -52,11 +55,14 @@ class Scope(models.TextChoices):
 _READ = frozenset({Capability.STUDY_SEARCH, Capability.STUDY_VIEW, Capability.STUDY_DOWNLOAD})
 _UPLOAD = frozenset({Capability.UPLOAD_CREATE, Capability.UPLOAD_VIEW})
 _HOME = frozenset({Capability.CLINIC_HOME})
+# Saying whose images are: what came by a link, two versions of one image, two patients of one number.
+_DECIDE = frozenset({Capability.INBOX_MANAGE, Capability.IDENTITY_MANAGE})
 
 CAPABILITIES: dict[Role, frozenset[Capability]] = {
     Role.OWNER: frozenset(Capability),
-    Role.PHYSICIAN: _HOME | _READ | _UPLOAD | {Capability.LINK_CREATE},
-    Role.UPLOADER: _HOME | _UPLOAD,
+    Role.PHYSICIAN: _HOME | _READ | _UPLOAD | _DECIDE | {Capability.LINK_CREATE, Capability.REQUEST_CREATE},
+    # May ask for images, which shows nobody anything; whose they are says somebody who sees the studies.
+    Role.UPLOADER: _HOME | _UPLOAD | {Capability.REQUEST_CREATE},
     Role.AUDITOR: _HOME | {Capability.AUDIT_READ},
     Role.BILLING: _HOME | {Capability.BILLING_READ},
 }
