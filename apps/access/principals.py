@@ -40,6 +40,8 @@ class Principal:
     user: User | None = None
     patient_references: frozenset[str] | None = None
     study_references: frozenset[str] | None = None
+    # Written into every picture that is made for this principal; "" for none.
+    watermark: str = ""
 
     @property
     def is_limited(self) -> bool:

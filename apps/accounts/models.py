@@ -333,6 +333,13 @@ _SYSTEMS = (
 )
 
 
+def browser_of(user_agent: str) -> str:
+    """Return the browser and system in words, as far as a User-Agent header tells."""
+    browser = next((name for mark, name in _BROWSERS if mark in user_agent), user_agent[:40] or "?")
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
+    return f"{browser}, {system}" if system else browser
+
+
 class UserSession(AbstractBaseSession):
     """A signed-in browser; the key is stored hashed, the row is deleted to end it."""
 
@@ -351,10 +358,7 @@ class UserSession(AbstractBaseSession):
     @property
     def browser_name(self) -> str:
         """The browser and system in words, as far as the user agent tells."""
-        agent = self.user_agent
-        browser = next((name for mark, name in _BROWSERS if mark in agent), agent[:40] or "?")
-        system = next((name for mark, name in _SYSTEMS if mark in agent), "")
-        return f"{browser}, {system}" if system else browser
+        return browser_of(self.user_agent)
 
     @staticmethod
     def digest_of(key: str) -> str:

@@ -333,7 +333,8 @@ def people_to_tell(link: Link) -> list[str]:
 
 def page_url(link: Link) -> str:
     """Return where the clinic's people see this link; for mails, since there is no request to ask."""
-    return str(settings.BASE_URL) + reverse("link-detail", args=[link.clinic.slug, link.public_id])
+    name = {"upload": "upload-request"}.get(link.kind, "link-detail")
+    return str(settings.BASE_URL) + reverse(name, args=[link.clinic.slug, link.public_id])
 
 
 def tell_opened(link: Link) -> None:
@@ -428,7 +429,9 @@ def _why_dead(link: Link, now: datetime | None = None) -> str:
     if link.clinic.is_suspended:
         return "suspended"
     # SHARE-16: nobody who has left speaks for the clinic any more.
-    if any(one is not None and one.created_by is not None and not one.created_by.is_active for one in (link, link.parent)):
+    if any(
+        one is not None and one.created_by is not None and not one.created_by.is_active for one in (link, link.parent)
+    ):
         return "maker-left"
     state = link.state(now)
     return "" if state is LinkState.LIVE else str(state.value)

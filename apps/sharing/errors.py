@@ -20,3 +20,10 @@ class NotOnePatientError(SharingError):
 
     code = "not-one-patient"
     message = _("One link shows studies of one patient.")
+
+
+class NoBirthDateError(SharingError):
+    """A link was to ask for a date of birth that the headers do not hold."""
+
+    code = "no-birth-date"
+    message = _("The patient's date of birth is not known here; choose a PIN instead.")

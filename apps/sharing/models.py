@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.db import models
-
 from django.utils import timezone
 
 from apps.access.services import ObjectReference

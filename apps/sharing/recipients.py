@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from apps.access.services import authorise
 from apps.accounts.roles import Capability
-from apps.exports.services import instances_of, study_zip, zip_name
 from apps.links import services as links
-from apps.links.errors import LinkUnavailableError, TooManyAttemptsError, WrongPinError
+from apps.links.errors import LinkRefusedError, LinkUnavailableError, TooManyAttemptsError, WrongPinError
+from apps.links.models import Factor, Link
 from apps.sharing import services
 from apps.sharing.csrf import csrf_protected_without_referer
-from apps.sharing.forms import PinForm
+from apps.sharing.forms import AnswerForm
+
+_SEND = "send-code"
 
 
 @csrf_protected_without_referer
@@ -24,30 +26,55 @@ from apps.sharing.forms import PinForm
 def landing(request: HttpRequest, token: str) -> HttpResponseBase:
     """Say that a clinic shared images, and open the link when the person asks for it (POST), never before.
 
-    Mail scanners and chat previews fetch this page: it counts no view, names nobody and sets no cookie of the link.
+    Mail scanners and chat previews fetch this page: it counts no view, names nobody, sends no code and sets no cookie
+    of the link.
     """
     context = services.visitor_context(request)
     error: Exception | None = None
     status = 200
+    is_sent = False
+    form = AnswerForm(request.POST or None)
+    said = form.cleaned_data if form.is_bound and form.is_valid() else {}
     try:
-        if request.method != "POST":
-            link = links.find(token, services.KIND, context=context)
-        else:
-            form = PinForm(request.POST)
-            pin = form.cleaned_data["pin"] if form.is_valid() else ""
+        if request.method == "POST":
             try:
-                return _enter(links.redeem(token, pin, services.KIND, context=context))
+                if _SEND in request.POST:
+                    links.send_code(token, services.KIND, context=context)
+                    is_sent = True
+                else:
+                    return _enter(services.open_share(token, said.get("pin", ""), context=context, **_who(said)))
             except WrongPinError as wrong:
                 error, status = wrong, 403
             except TooManyAttemptsError as many:
                 error, status = many, 429
-            link = links.find(token, services.KIND, context=context)
+            except LinkRefusedError as refused:
+                error, status = refused, 400
+        link = links.find(token, services.KIND, context=context)
     except LinkUnavailableError:
         return services.not_available(request)
+    return _ask(request, link, said, error, status=status, is_sent=is_sent)
+
+
+def _who(said: dict[str, str]) -> dict[str, str]:
+    return {name: said.get(name, "") for name in ("recipient", "purpose")}
+
+
+def _ask(
+    request: HttpRequest, link: Link, said: dict[str, str], error: Exception | None, *, status: int, is_sent: bool
+) -> HttpResponseBase:
     page = render(
         request,
         "sharing/landing.html",
-        {"form": PinForm(), "has_pin": bool(link.pin_hash), "error": error},
+        {
+            "factor": link.factor,
+            "asks_recipient": services.asks_of(link),
+            "said": _who(said),
+            "error": error,
+            # A code that was just asked for, or one typed wrong, wants the field; a first look wants the button.
+            "is_sent": is_sent or isinstance(error, WrongPinError) or (request.method == "POST" and error is not None),
+            "was_sent_now": is_sent,
+            "is_mail_code": link.factor == Factor.MAIL_CODE,
+        },
         status=status,
     )
     if isinstance(error, TooManyAttemptsError):
@@ -69,28 +96,16 @@ def _enter(opened: links.OpenedLink) -> HttpResponseBase:
 @require_safe
 @services.recipient_page
 def share_home(request: HttpRequest, link_id: str) -> HttpResponseBase:
-    """Show what the link holds; a single study without a note opens at once."""
+    """Show what the link holds; a single study with nothing to say or to take along opens at once."""
     share = request.share  # type: ignore[attr-defined]
-    studies = list(share.studies.select_related("patient").order_by("-study_date", "-pk"))
-    if len(studies) == 1 and not share.note and not share.may_download:
+    studies = list(services.visible_studies(share).select_related("patient").order_by("-study_date", "-pk"))
+    principal = request.principal  # type: ignore[attr-defined]
+    may_download = Capability.STUDY_DOWNLOAD in principal.capabilities
+    if len(studies) == 1 and not (share.note or may_download or share.may_pass_on):
         return redirect("share-viewer", link_id, studies[0].public_id)
     authorise(request, Capability.STUDY_SEARCH, verb="study.listed", details={"study_count": len(studies)})
-    return render(request, "sharing/home.html", {"share": share, "studies": studies, "link_id": link_id})
-
-
-@require_safe
-@services.recipient_page
-def share_download(request: HttpRequest, link_id: str, public_id: str) -> HttpResponseBase:
-    """Send one study of the link as a ZIP, where the link allows it."""
-    share = request.share  # type: ignore[attr-defined]
-    study = get_object_or_404(share.studies.select_related("patient", "clinic"), public_id=public_id)
-    details = {"format": "zip", "instance_count": study.number_of_study_related_instances}
-    authorise(request, Capability.STUDY_DOWNLOAD, study, verb="study.downloaded", details=details)
-    documents = study.documents.select_related("study", "blob", "clinic").order_by("created_at", "pk")
-    chunks = study_zip(instances_of([study]), documents)
-    response = StreamingHttpResponse(services.while_shared(request, link_id, chunks), content_type="application/zip")
-    response["Content-Disposition"] = f'attachment; filename="{zip_name([study])}"'
-    return response
+    context = {"share": share, "studies": studies, "link_id": link_id, "may_download": may_download}
+    return render(request, "sharing/home.html", context)
 
 
 @csrf_protected_without_referer

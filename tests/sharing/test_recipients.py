@@ -17,7 +17,7 @@ from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 from apps.links.models import Link, LinkSession
 from apps.links.tokens import make_token
-from apps.sharing import recipients, services
+from apps.sharing import downloads, services
 from apps.studies.models import Study
 from tests.sharing.conftest import DESCRIPTION, NAME, principal_for
 
@@ -107,7 +107,7 @@ def test_a_wrong_pin_is_said_and_the_fifth_makes_wait_AUTH_07(dana: Client, shar
     for _ in range(5):
         response = submit(dana, f"/s/{shared.token}", pin=wrong)
         assert response.status_code == 403
-        assert "This PIN is not right." in response.content.decode()
+        assert "This is not right." in response.content.decode()
     response = submit(dana, f"/s/{shared.token}", pin=shared.pin)
     assert response.status_code == 429
     assert int(response["Retry-After"]) > 0
@@ -196,7 +196,7 @@ def test_a_download_is_the_studys_files_and_stops_when_the_link_is_taken_back_SH
     dana: Client, clinic_a: Clinic, alice: User, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pieces = [b"a" * services.RECHECK_BYTES, b"b" * services.RECHECK_BYTES, b"c"]
-    monkeypatch.setattr(recipients, "study_zip", lambda instances, documents: iter(pieces))
+    monkeypatch.setattr(downloads, "study_zip", lambda instances, documents: iter(pieces))
     with clinic_scope(clinic_a):
         made = services.share(principal_for(alice, clinic_a), [study], has_pin=False, may_download=True)
     open_link(dana, made)

@@ -29,7 +29,7 @@ from tests.sharing.conftest import NAME, make_study, principal_for
 
 pytestmark = pytest.mark.django_db
 
-FORM = {"lifetime_days": "7", "has_pin": "on", "note": "", "max_views": ""}
+FORM = {"lifetime_days": "7", "factor": "pin", "note": "", "max_views": ""}
 
 
 def path(study: Study) -> str:
@@ -169,7 +169,7 @@ def test_the_link_page_shows_who_used_it(as_alice: Client, dana: Client, shared:
     visitor.post(f"/s/{shared.token}", {"pin": "wrong"})
     visitor.post(f"/s/{shared.token}", {"pin": shared.pin})
     page = as_alice.get(f"/c/alpha/links/{shared.share.link.public_id}/").content.decode()
-    assert "Link opened" in page
+    assert "Somebody with the link" in page
     assert "Link refused" in page
     assert "Firefox of Dana" in page
 
