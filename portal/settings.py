@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,13 @@ DATA_UPLOAD_MAX_NUMBER_FILES = 1000
 FILE_UPLOAD_HANDLERS: list[str] = ["apps.ingest.uploadhandler.EncryptingUploadHandler"]
 MAX_FILE_BYTES = env.int("PORTAL_MAX_FILE_BYTES", default=2 << 30)
 MAX_ARCHIVE_BYTES = env.int("PORTAL_MAX_ARCHIVE_BYTES", default=16 << 30)  # a ZIP or a disc, and what it expands to
+
+# ClamAV's clamd, `unix:///run/clamav/clamd.ctl` or `tcp://host:3310`; empty: nothing is scanned, and the health page
+# says so. The size is the smallest of clamd's StreamMaxLength, MaxFileSize and MaxScanSize.
+CLAMAV_URL = env.str("PORTAL_CLAMAV_URL", default="")
+CLAMAV_MAX_BYTES = env.int("PORTAL_CLAMAV_MAX_BYTES", default=100 << 20)
+CLAMAV_TIMEOUT_SECONDS = env.float("PORTAL_CLAMAV_TIMEOUT_SECONDS", default=60.0)
+CLAMAV_MAX_AGE = timedelta(days=env.float("PORTAL_CLAMAV_MAX_AGE_DAYS", default=7.0))
 
 INSTALLED_APPS = [
     "portal.apps.PortalConfig",
@@ -175,29 +183,40 @@ else:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- blobs ------------------------------------------------------------------------------------------------------------
-if env.str("PORTAL_S3_BUCKET", default=""):
-    BLOB_STORAGE: dict[str, Any] = {
+def blob_storage(prefix: str, folder: str) -> dict[str, Any]:
+    """Return the STORAGES entry of a place: the bucket that <prefix>_S3_BUCKET and its like name, or else the folder."""
+    if not env.str(f"{prefix}_S3_BUCKET", default=""):
+        return {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": folder}}
+    return {
         "BACKEND": "storages.backends.s3.S3Storage",
         "OPTIONS": {
-            "bucket_name": env.str("PORTAL_S3_BUCKET"),
-            "endpoint_url": env.str("PORTAL_S3_ENDPOINT_URL", default=None),
-            "region_name": env.str("PORTAL_S3_REGION", default="us-east-1"),
-            "access_key": secret("PORTAL_S3_ACCESS_KEY"),
-            "secret_key": secret("PORTAL_S3_SECRET_KEY"),
-            "addressing_style": env.str("PORTAL_S3_ADDRESSING_STYLE", default="path"),
+            "bucket_name": env.str(f"{prefix}_S3_BUCKET"),
+            "endpoint_url": env.str(f"{prefix}_S3_ENDPOINT_URL", default=None),
+            "region_name": env.str(f"{prefix}_S3_REGION", default="us-east-1"),
+            "access_key": secret(f"{prefix}_S3_ACCESS_KEY"),
+            "secret_key": secret(f"{prefix}_S3_SECRET_KEY"),
+            "addressing_style": env.str(f"{prefix}_S3_ADDRESSING_STYLE", default="path"),
             "file_overwrite": False,
             "default_acl": None,
         },
     }
-else:
-    BLOB_STORAGE = {
-        "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": str(DATA_DIR / "blobs")},
-    }
+
+
+# Further places that each hold a copy of every blob, in the order in which they are asked when the first one fails:
+# "nas,cloud" reads PORTAL_REPLICA_NAS_DIR or PORTAL_REPLICA_NAS_S3_BUCKET ..., and so on.
+REPLICAS = {
+    f"replica-{name}": f"PORTAL_REPLICA_{name.upper().replace('-', '_')}"
+    for name in env.list("PORTAL_REPLICAS", default=[])
+}
+# For how many days a copy there can be neither deleted nor replaced by anybody (S3 Object Lock, compliance mode).
+REPLICA_LOCK_DAYS = {
+    alias: days for alias, prefix in REPLICAS.items() if (days := env.int(f"{prefix}_LOCK_DAYS", default=0))
+}
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},  # nothing may be saved outside apps.storage
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
-    "blobs": BLOB_STORAGE,
+    "blobs": blob_storage("PORTAL", str(DATA_DIR / "blobs")),
+    **{alias: blob_storage(prefix, env.str(f"{prefix}_DIR", default="")) for alias, prefix in REPLICAS.items()},
 }
 
 # --- program assets ---------------------------------------------------------------------------------------------------

@@ -119,6 +119,13 @@ class Place(ABC):
     def remove_unfinished(self, before: datetime) -> int:
         """Remove what writers left behind that last wrote before then; return how many."""
 
+    def lock(self, name: str, until: datetime) -> None:
+        """Refuse to delete or replace an object before then, whoever asks; it may be prolonged, never shortened.
+
+        Raises NotImplementedError where the place has no such thing, BlobMissingError or PlaceUnavailableError.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def free_bytes(self) -> int | None:
         """Return the room left, None where nobody can tell."""

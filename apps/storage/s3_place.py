@@ -195,6 +195,14 @@ class S3Place(Place):
         written = [part["LastModified"] for page in parts for part in page.get("Parts", [])]
         return max(written, default=default)
 
+    def lock(self, name: str, until: datetime) -> None:
+        with _explained():
+            self.client.put_object_retention(
+                Bucket=self.bucket,
+                Key=self.key_of(name),
+                Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until},
+            )
+
     def free_bytes(self) -> None:
         return None
 

@@ -9,13 +9,15 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.clinics.models import Clinic
-from apps.keys.errors import KeyUnavailableError, SealBrokenError
-from apps.keys.services import check_master_key, unwrap_data_key, wrap_data_keys
-from apps.storage.crypto import Buffer, Decryptor
-from apps.storage.errors import BlobDestroyedError, CorruptBlobError, StorageError
+from apps.keys.errors import KeyUnavailableError
+from apps.keys.services import check_master_key, wrap_data_keys
+from apps.storage.crypto import Buffer
+from apps.storage.data_keys import data_key_of
+from apps.storage.errors import BlobDestroyedError, StorageError
 from apps.storage.models import Blob
 from apps.storage.places import PRIMARY, batches, object_name, place_named
 from apps.storage.reader import BlobReader
+from apps.storage.sources import Sources
 from apps.storage.sweep import delete_destroyed_bytes
 from apps.storage.usage import add_usage, used_bytes_of
 from apps.storage.writer import BlobWriter, write_group
@@ -58,21 +60,7 @@ def open_blob(blob: Blob) -> BlobReader:
     Raises BlobDestroyedError, BlobMissingError, CorruptBlobError or KeyUnavailableError. Needs the clinic's scope;
     the reader does not.
     """
-    context = blob.associated_data
-    key = _data_key_of(blob)
-    stored = place_named(blob.place).open(object_name(blob.public_id), blob.ciphertext_bytes)
-    try:
-        decryptor = Decryptor(
-            stored.read,
-            ciphertext_bytes=blob.ciphertext_bytes,
-            header=bytes(blob.header),
-            key=key,
-            associated_data=context,
-        )
-    except BaseException:
-        stored.close()
-        raise
-    return BlobReader(decryptor, stored)
+    return BlobReader(Sources(blob, data_key_of(blob)))
 
 
 def iterate_blob(blob: Blob, offset: int = 0, length: int | None = None, chunk_bytes: int = 1 << 20) -> Iterator[bytes]:
@@ -113,7 +101,7 @@ def adopt(blobs: Iterable[Blob]) -> None:
         waiting = [row for row in rows if row.state == Blob.State.QUARANTINED]
         for clinic_id in {row.clinic_id for row in waiting}:
             chosen = [row for row in waiting if row.clinic_id == clinic_id]
-            keys = [(_data_key_of(row), row.associated_data) for row in chosen]
+            keys = [(data_key_of(row), row.associated_data) for row in chosen]
             for row, wrapped in zip(chosen, wrap_data_keys(clinic_id, keys), strict=True):
                 row.wrapped_key, row.clinic_key_id = wrapped.wrapped, wrapped.clinic_key_id
                 row.state = Blob.State.STORED
@@ -182,15 +170,6 @@ def _probe_place() -> int | None:
         stored.close()
         place.delete([name])
     return place.free_bytes()
-
-
-def _data_key_of(blob: Blob) -> bytes:
-    if blob.is_destroyed or blob.wrapped_key is None:
-        raise BlobDestroyedError
-    try:
-        return unwrap_data_key(blob.clinic_id, blob.clinic_key_id, bytes(blob.wrapped_key), blob.associated_data)
-    except SealBrokenError as error:
-        raise CorruptBlobError("The blob's key was damaged or belongs to another blob.") from error
 
 
 def _locked(given: dict[int, Blob]) -> Iterator[Blob]:

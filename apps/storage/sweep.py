@@ -8,9 +8,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.clinics.scoping import every_clinic
+from apps.storage.copies import all_places
 from apps.storage.errors import StorageError
-from apps.storage.models import Blob
-from apps.storage.places import PRIMARY, Place, StoredObject, batches, object_name, place_named
+from apps.storage.models import Blob, Copy
+from apps.storage.places import Place, StoredObject, batches, object_name, place_named
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,14 @@ def _delete_bytes_of(due: QuerySet[Blob]) -> int:
         for alias in {place for _, place, _ in batch}:
             chosen = [(pk, public_id) for pk, place, public_id in batch if place == alias]
             try:
-                place_named(alias).delete(object_name(public_id) for _, public_id in chosen)
+                for each in dict.fromkeys([alias, *all_places()]):
+                    place_named(each).delete(object_name(public_id) for _, public_id in chosen)
             except StorageError as error:
                 log.warning("bytes of destroyed blobs not deleted yet: %s", error.code)
                 continue
-            deleted += Blob.objects.filter(pk__in=[pk for pk, _ in chosen]).update(bytes_deleted_at=timezone.now())
+            ids = [pk for pk, _ in chosen]
+            Copy.objects.filter(blob__in=ids).delete()
+            deleted += Blob.objects.filter(pk__in=ids).update(bytes_deleted_at=timezone.now())
     return deleted
 
 
@@ -54,7 +58,10 @@ def remove_leftovers(now: datetime | None = None) -> int:
     an old backup, or another installation's), and deleting is the one thing that cannot be taken back.
     """
     before = (now or timezone.now()) - ORPHAN_AGE
-    place = place_named(PRIMARY)
+    return sum(_remove_leftovers_of(place_named(alias), before) for alias in all_places())
+
+
+def _remove_leftovers_of(place: Place, before: datetime) -> int:
     removed = place.remove_unfinished(before)
     orphans: list[str] = []
     seen = 0

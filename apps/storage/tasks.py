@@ -1,7 +1,11 @@
 """Periodic work of the storage."""
 
+from datetime import timedelta
+
 from apps.jobs.services import periodic
-from apps.storage import sweep
+from apps.storage import replication, scrub, sweep
+
+SCRUB_EVERY = timedelta(minutes=5)
 
 
 @periodic("storage.delete-destroyed-bytes", every_seconds=300)
@@ -14,3 +18,21 @@ def delete_destroyed_bytes() -> None:
 def remove_leftovers() -> None:
     """Remove what crashes left behind."""
     sweep.remove_leftovers()
+
+
+@periodic("storage.copy", every_seconds=5)
+def copy_due() -> None:
+    """Bring every blob to every place."""
+    replication.copy_due()
+
+
+@periodic("storage.find-missing", every_seconds=3600)
+def find_missing() -> None:
+    """Notice places that are new."""
+    replication.find_missing()
+
+
+@periodic("storage.scrub", SCRUB_EVERY.total_seconds())
+def scrub_due() -> None:
+    """Read a part of what is stored again."""
+    scrub.scrub_due(SCRUB_EVERY, seconds=60)

@@ -3,18 +3,22 @@
 import hashlib
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from django.db import transaction
 
 from apps.clinics.models import Clinic
 from apps.keys.services import wrap_data_key, wrap_data_keys
+from apps.storage.copies import note_trouble, places_to_write
 from apps.storage.crypto import KEY_BYTES, Buffer, Encryptor
+from apps.storage.errors import PlaceFullError, PlaceUnavailableError
 from apps.storage.models import Blob
-from apps.storage.places import PRIMARY, object_name, place_named
+from apps.storage.places import place_named
 from apps.storage.usage import add_usage
+
+Outcome = TypeVar("Outcome")
 
 KIND = re.compile(r"[a-z][a-z-]{0,19}", re.ASCII)
 
@@ -23,7 +27,20 @@ def _begin_blob(clinic: Clinic, kind: str, *, quarantined: bool) -> Blob:
     if not KIND.fullmatch(kind):
         raise ValueError("A kind is up to 20 lower-case letters and dashes.")
     state = Blob.State.QUARANTINED if quarantined else Blob.State.STORED
-    return Blob(clinic=clinic, kind=kind, state=state, place=PRIMARY)
+    return Blob(clinic=clinic, kind=kind, state=state)
+
+
+def _first_answering(attempt: Callable[[str], Outcome]) -> tuple[str, Outcome]:
+    """Return the first place that takes the bytes, and what it gave. A full one is no reason to fill the next."""
+    *others, last = places_to_write()
+    for place in others:
+        try:
+            return place, attempt(place)
+        except PlaceFullError:
+            raise
+        except PlaceUnavailableError as error:
+            note_trouble(place, error)
+    return last, attempt(last)
 
 
 class BlobWriter:
@@ -44,7 +61,7 @@ class BlobWriter:
         self._is_open = True
         self.size_bytes = 0
         self._ciphertext_bytes = 0
-        self._file = place_named(blob.place).begin(object_name(blob.public_id))
+        blob.place, self._file = _first_answering(lambda place: place_named(place).begin(blob.object_name))
 
     def __enter__(self) -> Self:
         return self
@@ -116,13 +133,15 @@ def write_group(clinic: Clinic, kind: str, contents: Sequence[Buffer], *, quaran
         blob.header = encryptor.header
         blob.size_bytes, blob.ciphertext_bytes = memoryview(content).nbytes, len(ciphertext)
         blob.sha256 = hashlib.sha256(content).digest()
-        return object_name(blob.public_id), ciphertext
+        return blob.object_name, ciphertext
 
     for blob, wrapped in zip(blobs, wrapped_keys, strict=True):
         blob.wrapped_key, blob.clinic_key_id = wrapped.wrapped, wrapped.clinic_key_id
     if blobs:
         # Encrypted one by one as the place takes them.
-        place_named(PRIMARY).write_many(map(encrypt, blobs, keys, contents))
+        place, _ = _first_answering(lambda place: place_named(place).write_many(map(encrypt, blobs, keys, contents)))
+        for blob in blobs:
+            blob.place = place
         with transaction.atomic():
             Blob.objects.bulk_create(blobs)
             add_usage(clinic.pk, sum(blob.size_bytes for blob in blobs), len(blobs))

@@ -1,0 +1,78 @@
+"""The places of one blob, asked in turn: when one fails or a byte is wrong, the next one answers in its stead."""
+
+from apps.storage.copies import places_to_read
+from apps.storage.crypto import Buffer, Decryptor
+from apps.storage.errors import BlobMissingError, CorruptBlobError, PlaceUnavailableError, StorageError
+from apps.storage.models import Blob
+from apps.storage.places import PlaceReader, place_named
+from apps.storage.replication import report_damage
+
+TELLING = (PlaceUnavailableError, CorruptBlobError, BlobMissingError)
+
+
+class Sources:
+    """One blob's plaintext by range, from whichever place gives it authentically. For one thread.
+
+    Opens the first place at once, so that what is missing everywhere shows before anything is sent. When all have
+    failed it raises what tells most: PlaceUnavailableError (it may come back), CorruptBlobError or BlobMissingError.
+    """
+
+    def __init__(self, blob: Blob, key: bytes) -> None:
+        self._blob = blob
+        self._places = places_to_read(blob)
+        self._failures: list[StorageError] = []
+        self._stored: PlaceReader | None = None
+        self._decryptor = Decryptor(
+            self._fetch,
+            ciphertext_bytes=blob.ciphertext_bytes,
+            header=bytes(blob.header),
+            key=key,
+            associated_data=blob.associated_data,
+        )
+        self.plaintext_bytes = self._decryptor.plaintext_bytes
+        self.aligned = self._decryptor.aligned
+        while self._stored is None:
+            try:
+                self._open()
+            except (BlobMissingError, CorruptBlobError, PlaceUnavailableError) as error:
+                self._give_up(error)
+
+    def read(self, offset: int, length: int) -> memoryview:
+        """Decrypt a plaintext range, as `Decryptor.read` does."""
+        while True:
+            try:
+                return self._decryptor.read(offset, length)
+            except (BlobMissingError, CorruptBlobError, PlaceUnavailableError) as error:
+                self._give_up(error)
+
+    def verify_end(self) -> None:
+        """Decrypt the last segment, as `Decryptor.verify_end` does."""
+        while True:
+            try:
+                return self._decryptor.verify_end()
+            except (BlobMissingError, CorruptBlobError, PlaceUnavailableError) as error:
+                self._give_up(error)
+
+    def close(self) -> None:
+        """Let go of the place that is open."""
+        if self._stored is not None:
+            self._stored.close()
+            self._stored = None
+
+    def _fetch(self, offset: int, length: int) -> Buffer:
+        return self._open().read(offset, length)
+
+    def _open(self) -> PlaceReader:
+        if self._stored is None:
+            place = place_named(self._places[0])
+            self._stored = place.open(self._blob.object_name, self._blob.ciphertext_bytes)
+        return self._stored
+
+    def _give_up(self, error: StorageError) -> None:
+        """Turn to the next place, or raise if this was the last."""
+        self.close()
+        report_damage(self._blob, self._places[0], error)
+        self._failures.append(error)
+        if len(self._places) == 1:
+            raise next(each for kind in TELLING for each in self._failures if isinstance(each, kind))
+        del self._places[0]
