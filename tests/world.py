@@ -8,6 +8,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -92,6 +93,7 @@ class World:
     batches: dict[int, UploadBatch] = field(default_factory=dict)
     stow: UploadBatch | None = None
     shares: dict[int, sharing.Shared] = field(default_factory=dict)
+    children: dict[int, sharing.Shared] = field(default_factory=dict)
     browsers: dict[int, Client] = field(default_factory=dict)
     member: Membership | None = None
     invitation: Invitation | None = None
@@ -112,14 +114,19 @@ class World:
             "patient": {"public_id": study.patient.public_id},
             **of_all("study", "study-views", "study-download", "share-create", "viewer", public_id=study.public_id),
             "study-uploads": {"study_id": study.public_id},
+            **of_all("viewer-reports", "share-viewer-reports", link_id=link, public_id=self.series[number].public_id),
             "viewer-mode": {"public_id": study.public_id, "mode": "viewer"},
             "series-thumbnail": {"public_id": self.series[number].public_id},
             "document": {"public_id": self.documents[number].public_id},
             **of_all("upload-batch", "upload-files", "upload-close", batch_id=self.batches[number].public_id),
             **of_all("upload-progress", "upload-results", batch_id=self.batches[number].public_id),
             "dicomweb-store-status": {"batch_id": self.stow.public_id if self.stow else ""},
-            "link-detail": {"link_id": link},
-            "link-revoke": {"link_id": link},
+            **of_all("link-detail", "link-revoke", "link-pause", "link-resume", "link-extend", link_id=link),
+            **of_all("share-visits", "share-pass-on", "share-end", link_id=link),
+            **of_all(
+                "share-child-revoke", "share-child-pause", "share-child-resume",
+                link_id=link, child_id=self.children[number].share.link.public_id,
+            ),
             "share-home": {"link_id": link},
             "share-close": {"link_id": link},
             "share-download": {"link_id": link, "public_id": study.public_id},
@@ -169,7 +176,12 @@ def make_world(clinic: Clinic, owner: User, password_hash: str) -> World:
         process_until_idle()
         for number, study in world.studies.items():
             world.documents[number] = Document.objects.get(study=study)
-            world.shares[number] = sharing.share(acts, [study], has_pin=False, note="look", may_download=True)
+            world.shares[number] = sharing.share(
+                acts, [study], has_pin=False, note="look", may_download=True, may_pass_on=True
+            )
+            world.children[number] = sharing.pass_on(
+                world.shares[number].share, acts, recipient="House", lifetime=timedelta(days=1)
+            )
             world.browsers[number] = open_link(world.shares[number])
     limited = make_person(f"limited@{clinic.slug}.example", "Lina", password_hash)
     world.member = Membership.objects.create(user=limited, clinic=clinic, role=Role.PHYSICIAN, is_limited=True)

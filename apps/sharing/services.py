@@ -29,6 +29,7 @@ from apps.links.errors import LinkRefusedError, LinkUnavailableError
 from apps.links.models import Link
 from apps.links.services import Factor
 from apps.notices.services import send_mail
+from apps.patients.models import Patient
 from apps.sharing.errors import NoBirthDateError, NotOnePatientError
 from apps.sharing.models import ShareLink, Visit
 from apps.sharing.visits import VisitSummary, refusals_of, visits_of
@@ -438,12 +439,16 @@ def _recipient(request: HttpRequest, link_id: str) -> tuple[Principal, ShareLink
 def _priors(row: ShareLink) -> frozenset[str]:
     """Return the earlier studies of the patient for whom the link was made.
 
-    By the patient's public id as it was then: a study that was moved to somebody else since brings nobody's priors.
+    By the patient's public id as it was then, or whoever that patient was merged into: a study that was moved to
+    somebody else since brings nobody's priors.
     """
     newest = visible_studies(row).aggregate(day=Max("study_date"))["day"]
     if newest is None or not row.patient_reference:
         return frozenset()
-    earlier = Study.objects.filter(patient__public_id=row.patient_reference, study_date__lte=newest)
+    patient = Patient.objects.select_related("merged_into").filter(public_id=row.patient_reference).first()
+    if patient is None:
+        return frozenset()
+    earlier = Study.objects.filter(patient=patient.merged_into or patient, study_date__lte=newest)
     return frozenset(earlier.values_list("public_id", flat=True))
 
 
