@@ -15,6 +15,7 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from apps.audit.services import trail_health
+from apps.ingest.services import scanner_health
 from apps.jobs import services as jobs
 from apps.jobs.models import Periodic
 from apps.storage import services as storage
@@ -78,6 +79,7 @@ class PortalAdminSite(AdminSite):
             "jobs": jobs.health(),
             "periodic": Periodic.objects.order_by("name"),
             "trail": trail_health(),
+            "scanner": scanner_health(),
             "database": connection.vendor,
         }
         return TemplateResponse(request, "admin/health.html", context)

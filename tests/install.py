@@ -1,4 +1,4 @@
-"""Bring what the tests need and pip cannot: PostgreSQL, Redis and Chromium, through apt when this user may.
+"""Bring what the tests need and pip cannot, through apt when this user may: servers, Chromium, a DICOM validator.
 
 `python -m tests.install` ends with an error that names the missing packages otherwise.
 """
@@ -13,6 +13,8 @@ PROGRAMS = {
     "postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/postgres")),
     "redis-server": lambda: bool(shutil.which("redis-server")),
     "chromium": lambda: bool(shutil.which("chromium")),
+    "clamav-daemon": lambda: bool(shutil.which("clamd")),
+    "dicom3tools": lambda: bool(shutil.which("dciodvfy")),
 }
 
 

@@ -51,3 +51,33 @@ class ArchiveError(IngestError):
 
 class MemberError(ArchiveError):
     """One member of an archive that cannot be taken; its neighbours are."""
+
+
+class ScanError(IngestError):
+    """Base of what the virus scan says of a file that it does not call clean."""
+
+
+class InfectedError(ScanError):
+    """The virus scanner knows what is in the file; `signature` is what it calls that."""
+
+    code = "infected"
+    message = _("The virus scanner found something harmful in this file. It was destroyed.")
+
+    def __init__(self, signature: str = "") -> None:
+        super().__init__(signature)
+        self.signature = signature
+
+
+class ScannerAwayError(ScanError):
+    """The virus scanner does not answer, not in time, or knows only old signatures: the file waits."""
+
+    code = "waiting-for-scan"
+    message = _("This file waits for the virus scan. It is taken by itself as soon as the scanner is back.")
+    status = 503
+
+
+class ScanLimitError(ScanError):
+    """The file, or what is packed into it, is larger than the virus scanner takes: the file waits."""
+
+    code = "over-scan-limit"
+    message = _("This file is larger than the virus scanner takes. It waits until the operator raises that limit.")

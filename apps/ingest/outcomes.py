@@ -60,6 +60,11 @@ REASONS: Final[dict[str, str | Promise]] = {
     "no-uid": _("The file lacks a unique identifier that every image must have."),
     "bad-uid": _("A unique identifier in the file is not a valid one."),
     "no-study": _("The file belongs to no study."),
+    "infected": _("The virus scanner found something harmful in this file. It was destroyed."),
+    "waiting-for-scan": _("This file waits for the virus scan. It is taken by itself as soon as the scanner is back."),
+    "over-scan-limit": _(
+        "This file is larger than the virus scanner takes. It waits until the operator raises that limit."
+    ),
     "dicomdir": _("This is the index of a disc; the images beside it are read instead."),
 }
 
@@ -72,6 +77,8 @@ def reason(code: str, message: str = "") -> str:
 
 def describe(state: str, code: str = "", message: str = "") -> str:
     """Return what became of a file as one phrase in the active language."""
+    if state == State.RECEIVED and code:
+        return reason(code, message)
     if state in PLAIN:
         return str(PLAIN[state])
     if state == State.IGNORED:

@@ -1,6 +1,6 @@
 """From an upload in quarantine to an instance of a study, on one screen.
 
-    examine:  recognise -> parse -> validate -> de-identify            long, outside any transaction
+    examine:  recognise -> parse -> validate -> de-identify -> scan    long, outside any transaction
     settle:   compare -> index -> attach -> adopt or destroy -> record  one short transaction
 
 `settle` is idempotent on (clinic, SOP Instance UID): however often a file is sent, and however often a worker dies on
@@ -24,6 +24,8 @@ from apps.audit.services import Context, Entry, Outcome, record_many
 from apps.dicom.errors import DicomError, IgnoredError
 from apps.dicom.parse import Header, parse_header
 from apps.dicom.validate import validate
+from apps.ingest import alarms, scan
+from apps.ingest.errors import InfectedError, ScanError
 from apps.ingest.models import Upload, UploadBatch
 from apps.ingest.outcomes import reason
 from apps.ingest.recognise import HEAD_BYTES, Kind, is_system_file, recognise
@@ -61,11 +63,22 @@ class Finding:
     header: Header | None = None
     document_type: str = ""
     is_archive: bool = False
+    signature: str = ""
+
+    @property
+    def is_welcome(self) -> bool:
+        """Whether nothing speaks against it so far, and it need not wait."""
+        return self.upload.state == State.RECEIVED and not self.is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for the virus scan."""
+        return self.upload.state == State.RECEIVED and self.upload.code in scan.HELD_CODES
 
     @property
     def is_new_instance(self) -> bool:
-        """Whether it may become an instance: nothing speaks against it so far."""
-        return self.header is not None and self.upload.state == State.RECEIVED
+        """Whether it may become an instance."""
+        return self.header is not None and self.is_welcome
 
     def conclude(self, state: str, code: str = "", message: str = "") -> Finding:
         """Note the outcome on the upload."""
@@ -81,6 +94,7 @@ def process(uploads: Sequence[Upload]) -> Callable[[], None]:
     Raises StorageError or OSError when the bytes cannot be read at the moment: nothing is decided then.
     """
     findings = [examine(upload) for upload in uploads]
+    look_for_viruses(findings)
     return partial(settle_open, findings)
 
 
@@ -92,6 +106,8 @@ def examine(upload: Upload, file: BinaryIO | None = None, *, study_instance_uid:
     finding = Finding(upload, upload.blob)
     if upload.state != State.RECEIVED:
         return finding
+    # It may have waited for the virus scan; whether it still has to is asked again.
+    upload.code = upload.message = ""
     if file is None:
         if upload.blob is None:
             return finding.conclude(State.REJECTED, "unreadable")
@@ -154,6 +170,32 @@ def _examine_instance(finding: Finding, file: BinaryIO, kind: Kind, study_instan
     return finding
 
 
+def look_for_viruses(findings: Sequence[Finding]) -> None:
+    """Have the virus scanner, if there is one, look at every file; what it does not call clean is refused or waits.
+
+    Archives are left out: their members come as files of their own. A file refused for another reason is scanned too,
+    so that its sender learns what it was, but does not wait for that.
+    """
+    if not scan.is_on():
+        return
+    scanning = scan.Scan()
+    for finding in findings:
+        if finding.blob is None or finding.is_archive or finding.upload.state == State.IGNORED:
+            continue
+        was_welcome = finding.is_welcome
+        try:
+            with storage.open_blob(finding.blob) as stored:
+                scanning.check(stored, is_dicom=finding.header is not None)
+        except InfectedError as error:
+            finding.signature = error.signature
+            finding.conclude(State.REJECTED, error.code)
+        except ScanError as error:
+            if was_welcome:
+                finding.conclude(State.RECEIVED, error.code)
+        except BlobDestroyedError:
+            finding.conclude(State.REJECTED, "unreadable")
+
+
 def settle(findings: Sequence[Finding], context: Context | None = None) -> None:
     """Write down what became of uploads of one batch; the caller has a transaction open and the clinic's scope.
 
@@ -164,7 +206,7 @@ def settle(findings: Sequence[Finding], context: Context | None = None) -> None:
     batch = findings[0].upload.batch
     _compare_and_index(findings)
     for finding in findings:
-        if finding.document_type and finding.upload.state == State.RECEIVED and finding.blob and batch.study:
+        if finding.document_type and finding.is_welcome and finding.blob and batch.study:
             Document.objects.create(
                 clinic_id=batch.clinic_id,
                 study=batch.study,
@@ -176,8 +218,12 @@ def settle(findings: Sequence[Finding], context: Context | None = None) -> None:
             finding.upload.study = batch.study
             finding.conclude(State.STORED)
     _keep_or_destroy(findings)
+    signatures = sorted({finding.signature for finding in findings if finding.signature})
+    is_alarm = bool(signatures) and alarms.is_first(batch)
     _write([finding.upload for finding in findings])
     _record(batch, findings, context or batch.context)
+    if is_alarm:
+        alarms.tell_owners(batch, signatures)
 
 
 def settle_open(findings: Sequence[Finding]) -> None:
@@ -235,7 +281,9 @@ def _keep_or_destroy(findings: Sequence[Finding]) -> None:
     kept = [finding for finding in findings if finding.blob and finding.upload.state in (State.STORED, State.CONFLICT)]
     storage.adopt([finding.blob for finding in kept if finding.blob])
     gone = [
-        finding for finding in findings if finding.blob and finding.upload.state not in (State.STORED, State.CONFLICT)
+        finding
+        for finding in findings
+        if finding.blob and not finding.is_held and finding.upload.state not in (State.STORED, State.CONFLICT)
     ]
     storage.destroy([finding.blob for finding in gone if finding.blob])
     for finding in gone:
@@ -245,7 +293,7 @@ def _keep_or_destroy(findings: Sequence[Finding]) -> None:
 def _write(uploads: Sequence[Upload]) -> None:
     now = timezone.now()
     for upload in uploads:
-        upload.finished_at = now
+        upload.finished_at = now if upload.state != State.RECEIVED else None
     new = [upload for upload in uploads if upload.pk is None]
     known = [upload for upload in uploads if upload.pk is not None]
     Upload.objects.bulk_create(new)
@@ -290,7 +338,7 @@ def _record(batch: UploadBatch, findings: Sequence[Finding], context: Context) -
     for (state, code), count in others.items():
         entries.append(
             Entry(
-                verb=_VERBS[State(state)],
+                verb="upload.infected" if code == InfectedError.code else _VERBS[State(state)],
                 context=context,
                 clinic_id=batch.clinic_id,
                 object_kind="upload",

@@ -20,6 +20,7 @@ from apps.ingest.ledger import EXPAND, PROCESS, ReservationError, reserve_storag
 from apps.ingest.models import Upload, UploadBatch
 from apps.ingest.naming import display_name
 from apps.ingest.quarantine import Arrival, Taken
+from apps.ingest.scan import health as scanner_health
 from apps.jobs.services import enqueue
 from apps.storage.models import Blob
 from apps.studies.models import Study
@@ -35,6 +36,7 @@ __all__ = [
     "own_batch",
     "receive",
     "receive_blobs",
+    "scanner_health",
     "store_arrivals",
     "store_now",
 ]
@@ -249,11 +251,12 @@ def _settle_group(
         findings = [_examine(batch, item, study_instance_uid) for item in taken]
         archives = [finding for finding in findings if finding.is_archive]
         settled = [finding for finding in findings if not finding.is_archive]
+        pipeline.look_for_viruses(findings)
         try:
             with transaction.atomic():
                 reserve_storage(
                     principal.clinic,
-                    sum(f.upload.size_bytes for f in findings if f.is_new_instance or f.is_archive),
+                    sum(f.upload.size_bytes for f in findings if f.is_new_instance or f.is_held or f.is_archive),
                 )
                 pipeline.settle(settled, principal.context)
                 for finding in archives:
@@ -262,7 +265,7 @@ def _settle_group(
         except LimitReachedError as error:
             refusal = ReservationError(error)
             for finding in findings:
-                if finding.is_new_instance or finding.is_archive:
+                if finding.is_new_instance or finding.is_held or finding.is_archive:
                     finding.conclude(State.REJECTED, refusal.code, str(refusal))
             with transaction.atomic():
                 pipeline.settle(findings, principal.context)

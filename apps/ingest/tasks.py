@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
-from apps.ingest import pipeline, transfers
-from apps.ingest.errors import TooLargeError
+from apps.ingest import pipeline, scan, transfers
+from apps.ingest.errors import ScanLimitError, ScannerAwayError, TooLargeError
 from apps.ingest.expand import expand
 from apps.ingest.ledger import EXPAND, PROCESS
 from apps.ingest.models import Segment, Upload
@@ -43,6 +43,7 @@ def process_uploads(job: Job) -> Callable[[], None] | None:
     if not uploads:
         return None
     findings = [_examine(upload) for upload in uploads]
+    pipeline.look_for_viruses(findings)
     return partial(_settle, findings)
 
 
@@ -79,7 +80,8 @@ def resume_stranded() -> int:
     resumed = 0
     for clinic in Clinic.objects.all():
         with clinic_scope(clinic):
-            old = Upload.objects.filter(state=State.RECEIVED, created_at__lt=timezone.now() - STRANDED_AFTER)
+            open_files = Upload.objects.filter(state=State.RECEIVED).exclude(code__in=scan.HELD_CODES)
+            old = open_files.filter(created_at__lt=timezone.now() - STRANDED_AFTER)
             ids = list(old.order_by("pk").values_list("pk", flat=True)[: SWEEP_FILES * 40])
             queued = _queued(clinic) if ids else set()
             stranded = [upload_id for upload_id in ids if upload_id not in queued]
@@ -88,6 +90,33 @@ def resume_stranded() -> int:
                     enqueue(PROCESS, {"upload_ids": stranded[start : start + SWEEP_FILES]}, clinic=clinic)
             resumed += len(stranded)
     return resumed
+
+
+@periodic("ingest.scan_held", every_seconds=60)
+def scan_held() -> int:
+    """Take up the files that wait for the virus scanner, as soon as it scans again (or is no longer wanted)."""
+    return _take_up(ScannerAwayError.code) if scan.state().code in ("", "off") else 0
+
+
+@periodic("ingest.scan_large", every_seconds=1800)
+def scan_large() -> int:
+    """Take up the files that were larger than the virus scanner takes: its limit may have been raised."""
+    return _take_up(ScanLimitError.code) if scan.state().code in ("", "off") else 0
+
+
+def _take_up(code: str) -> int:
+    count = 0
+    for clinic in Clinic.objects.all():
+        with clinic_scope(clinic):
+            held = Upload.objects.filter(state=State.RECEIVED, code=code).order_by("pk")
+            ids = list(held.values_list("pk", flat=True)[: SWEEP_FILES * 40])
+            queued = _queued(clinic) if ids else set()
+            waiting = [upload_id for upload_id in ids if upload_id not in queued]
+            with transaction.atomic():
+                for start in range(0, len(waiting), SWEEP_FILES):
+                    enqueue(PROCESS, {"upload_ids": waiting[start : start + SWEEP_FILES]}, clinic=clinic)
+            count += len(waiting)
+    return count
 
 
 def _queued(clinic: Clinic) -> set[int]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any, BinaryIO, Final
 
 from apps.dicom import decode as _decode
@@ -27,6 +28,7 @@ from apps.dicom.report import ReportItem
 
 __all__ = [
     "bulk_data",
+    "bundles",
     "close",
     "decode_frame",
     "metadata",
@@ -95,6 +97,19 @@ def bulk_data(file: BinaryIO, path: str) -> tuple[str, bytes]:
     if type(answer.body) is not str:
         raise RejectedError(Code.PARSER_CRASHED)
     return answer.body, b"".join(answer.payload)
+
+
+def bundles(file: BinaryIO) -> list[bytes]:
+    """Return what is packed into a file as ZIP files, for a virus scanner; see `embedded.bundles`."""
+    answer = _one(READERS, file, "bundles", {})
+    whole = b"".join(answer.payload)
+    try:
+        ends = [int(end) for end in accumulate(answer.body)]
+    except (TypeError, ValueError) as error:
+        raise RejectedError(Code.PARSER_CRASHED) from error
+    if (ends[-1] if ends else 0) != len(whole):
+        raise RejectedError(Code.PARSER_CRASHED)
+    return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def report_items(file: BinaryIO) -> list[ReportItem]:

@@ -16,7 +16,7 @@ from PIL import Image
 from pydicom import charset as pydicom_charset
 from pydicom.uid import AllTransferSyntaxes
 
-from apps.dicom import decode, json_model, pixels, report
+from apps.dicom import decode, embedded, json_model, pixels, report
 from apps.dicom.frames import PixelIndex
 from apps.dicom.limited.plain import to_plain
 from apps.dicom.parse import parse_header
@@ -49,6 +49,12 @@ def bulk_data(file: BinaryIO, arguments: dict[str, Any]) -> Result:
     return vr, _pieces(value)
 
 
+def bundles(file: BinaryIO, arguments: dict[str, Any]) -> Result:
+    """Return what is packed into the file as ZIP files, one behind the other, and how long each is."""
+    made = list(embedded.bundles(file))
+    return [len(bundle) for bundle in made], (piece for bundle in made for piece in _pieces(bundle))
+
+
 def report_items(file: BinaryIO, arguments: dict[str, Any]) -> Result:
     """Return the lines of a structured report."""
     items = report.report_items(parse_header(file).dataset)
@@ -78,7 +84,7 @@ def transcode(file: BinaryIO, arguments: dict[str, Any]) -> Result:
 
 OPERATIONS: Final = {
     function.__name__: function
-    for function in (parse, metadata, bulk_data, report_items, thumbnail, rendered, decode_frame, transcode)
+    for function in (parse, metadata, bulk_data, bundles, report_items, thumbnail, rendered, decode_frame, transcode)
 }
 
 

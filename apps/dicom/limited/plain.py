@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from apps.dicom.errors import FrameError
 from apps.dicom.frames import PixelIndex
-from apps.dicom.parse import Header, HeaderDataset
+from apps.dicom.parse import NO_DATASET, Header
 
 _MAX_TEXT: Final = 1 << 20
 
@@ -85,7 +85,7 @@ def to_plain(header: Header) -> tuple[list[Any], bytes]:
 
 
 def from_plain(values: Any, index: bytes) -> Header:
-    """Return the header; its data set is empty. Raises NotPlainError for anything that `to_plain` does not make."""
+    """Return the header; its data set is NO_DATASET. Raises NotPlainError for anything that `to_plain` does not make."""
     if type(values) is not list or len(values) != len(_FIELDS):
         raise NotPlainError
     try:
@@ -93,4 +93,4 @@ def from_plain(values: Any, index: bytes) -> Header:
         pixels = PixelIndex.from_bytes(index) if index else None
     except (TypeError, ValueError, FrameError) as error:
         raise NotPlainError from error
-    return Header(dataset=HeaderDataset(), pixels=pixels, **facts)
+    return Header(dataset=NO_DATASET, pixels=pixels, **facts)
