@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
@@ -35,10 +36,23 @@ def stored_bytes(clinic: Clinic, blob: Blob, offset: int = 0, length: int | None
 def frame_bytes(
     clinic: Clinic, blob: Blob, index: PixelIndex, numbers: list[int], form: Representation
 ) -> Iterator[bytes]:
-    """Yield frames (numbers from 1) in the negotiated form; raises FrameError and DecodeError of the dicom room.
+    """Return an iterator over frames (numbers from 1) in the negotiated form.
 
-    As stored, only the frame's own bytes are read and decrypted. Little endian throughout (PS3.18 8.7.3.3.2).
+    As stored, only the frame's own bytes are read and decrypted. Little endian throughout (PS3.18 8.7.3.3.2). Raises
+    FrameError and DecodeError of the dicom room: for the first frame before this returns, for others while iterated.
     """
+    return begun(_frames(clinic, blob, index, numbers, form))
+
+
+def begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Return the same iterator with its first chunk made, so that what fails at once still becomes a status code."""
+    first = next(chunks, None)
+    return chain([] if first is None else [first], chunks)
+
+
+def _frames(
+    clinic: Clinic, blob: Blob, index: PixelIndex, numbers: list[int], form: Representation
+) -> Iterator[bytes]:
     with opened(clinic, blob) as file:
         for number in numbers:
             if form.is_as_stored and index.is_direct:
