@@ -159,7 +159,7 @@ def _shown(file: BinaryIO, header: Header, n: int, frame: pixels.Frame, window: 
     samples = frame.samples
     photometric = frame.photometric_interpretation
     if photometric == "PALETTE COLOR":
-        return _eight_bit(apply_color_lut(samples, _with_palette(file, header)))
+        return _eight_bit(apply_color_lut(samples, with_palette(file, header)))
     if samples.ndim == 3:
         return _eight_bit(samples[..., :3])
     return to_grey(samples, header.dataset, n, is_monochrome1=photometric == "MONOCHROME1", window=window)
@@ -174,7 +174,7 @@ def _eight_bit(samples: npt.NDArray[Any]) -> Picture:
     return (samples >> shift).astype(np.uint8)
 
 
-def _with_palette(file: BinaryIO, header: Header) -> Dataset:
+def with_palette(file: BinaryIO, header: Header) -> Dataset:
     """Return the data set with its palette, which may be large enough to have been left in the file."""
     missing = [tag for tag in _PALETTE_TAGS if tag in header.dataset.places]
     if not missing:

@@ -1,0 +1,328 @@
+"""Find text in a picture, by a trained detector (PP-OCRv4) and by following strokes.
+
+The detector looks at the upright picture and at the picture turned by a quarter, since it cuts vertical lines into
+letters. What it finds is followed along the line as long as strokes of the same brightness go on. What it is not sure
+of is read, and kept when it reads like text or like something the header says of this patient.
+A picture is (rows, columns) or (rows, columns, 3) of unsigned bytes.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .boxes import Box, without_inner
+from .models import DETECTION, session
+from .reading import Line, read, speaks_of
+
+Picture = npt.NDArray[np.uint8]
+Map = npt.NDArray[np.float32]
+
+# What counts as part of a text, how sure the detector must be of the whole, and how much it shrinks what it marks.
+PIXEL_THRESHOLD: Final = 0.3
+SURE: Final = 0.5
+UNSURE: Final = 0.3
+UNCLIP: Final = 1.6
+MIN_SIDE: Final = 3
+# Letters of 8 pixels are seen when doubled; so many pixels are given to the detector for one frame, no more.
+BUDGET: Final = 1_250_000
+MAX_SCALE: Final = 2.5
+TURNED: Final = 0.75
+"""Scale of the turned look, of that of the upright one."""
+# Above this a picture is looked at whole at its reduced size, and closely only where it has strokes.
+LARGE: Final = 700_000
+CELL: Final = 32
+MAX_UNSURE: Final = 12
+"""How many doubtful places are read in one picture."""
+LARGE_LETTERS: Final = 28
+SHARP: Final = 0.55
+READABLE: Final = 0.7
+
+
+class Found(NamedTuple):
+    """Text in a picture, and how sure the detector is of it, 0 to 1."""
+
+    box: Box
+    score: float
+
+
+def find_text(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
+    """Return where there is text; ``seeds`` are names, numbers and dates that the header knows."""
+    rows, columns = picture.shape[:2]
+    if min(rows, columns) < 8:
+        return []
+    found: list[Found] = []
+    for part, scale in looks(picture):
+        found += _look(picture, part, scale)
+        found += _look_turned(picture, part, scale * TURNED)
+    grey = brightest(picture)
+    sure = _plausible(picture, grey, [each for each in found if each.score >= SURE])
+    boxes = [each.box for each in sure]
+    unsure = [each for each in found if each.score < SURE and not any(box.meets(each.box) for box in boxes)]
+    unsure.sort(key=lambda each: -each.score)
+    boxes += [each.box for each in unsure[:MAX_UNSURE] if _reads_like_text(_read_either_way(picture, each.box), seeds)]
+    return without_inner([follow(grey, box).grown(1).within(columns, rows) for box in boxes])
+
+
+def find_readable(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
+    """Return where text can be read: the look at what was cleaned, at another scale, with half the effort."""
+    if min(picture.shape[:2]) < 8:
+        return []
+    found: list[Found] = []
+    for part, scale in looks(picture, BUDGET / 2.2):
+        found += _look(picture, part, scale) + _look_turned(picture, part, scale * TURNED)
+    boxes = without_inner([each.box for each in found])
+    return [box for box in boxes if _is_read(_read_either_way(picture, box), seeds)]
+
+
+def _is_read(line: Line, seeds: Sequence[str]) -> bool:
+    return (len(line.letters) >= 2 and line.confidence >= READABLE) or speaks_of(line, seeds)
+
+
+def looks(picture: Picture, budget: float = BUDGET) -> list[tuple[Box, float]]:
+    """Return the parts to look at and their scales: the whole of a small picture, of a large one where strokes are."""
+    rows, columns = picture.shape[:2]
+    whole = Box(0, 0, columns, rows)
+    if whole.area <= LARGE:
+        return [(whole, min(MAX_SCALE, (budget / whole.area) ** 0.5))]
+    parts = stroke_parts(brightest(picture))
+    overview = (budget / 2 / whole.area) ** 0.5
+    area = sum(part.area for part in parts)
+    scale = min(2.0, max(1.0, (budget / max(1, area)) ** 0.5))
+    return [(whole, overview), *((part, scale) for part in parts)]
+
+
+def brightest(picture: Picture) -> Map:
+    """Return the brightest of the colours of each pixel: blue letters on black are bright letters."""
+    return (picture.max(axis=2) if picture.ndim == 3 else picture).astype(np.float32)
+
+
+def stroke_parts(grey: Map) -> list[Box]:
+    """Return the rectangles of a large picture that have thin, sharp strokes: letters, and what looks so."""
+    rows, columns = grey.shape
+    sharp = np.zeros_like(grey)
+    # Second differences two pixels apart: strokes and letters answer, gradients and soft tissue do not.
+    sharp[2:-2] = np.abs(2 * grey[2:-2] - grey[:-4] - grey[4:])
+    sharp[:, 2:-2] = np.maximum(sharp[:, 2:-2], np.abs(2 * grey[:, 2:-2] - grey[:, :-4] - grey[:, 4:]))
+    noise = float(np.median(sharp[::4, ::4])) / 0.6745
+    strokes = sharp > max(14.0, 7.0 * noise)
+    high, wide = -(-rows // CELL), -(-columns // CELL)
+    padded = np.pad(strokes, ((0, high * CELL - rows), (0, wide * CELL - columns)))
+    counts = padded.reshape(high, CELL, wide, CELL).sum(axis=(1, 3))
+    busy = counts >= 10
+    around = np.pad(busy, 1)
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            busy = busy | around[1 + down : 1 + down + high, 1 + right : 1 + right + wide]
+    parts = [
+        Box(box.left * CELL, box.top * CELL, box.right * CELL, box.bottom * CELL).within(columns, rows)
+        for box, _ in components(busy.astype(np.float32), 0.5)
+    ]
+    return _joined(parts)
+
+
+def _joined(parts: list[Box]) -> list[Box]:
+    """Unite rectangles that meet, until none do."""
+    joined: list[Box] = []
+    for part in parts:
+        current = part
+        while True:
+            met = [other for other in joined if other.meets(current)]
+            if not met:
+                break
+            joined = [other for other in joined if not other.meets(current)]
+            for other in met:
+                current = Box(
+                    min(current.left, other.left),
+                    min(current.top, other.top),
+                    max(current.right, other.right),
+                    max(current.bottom, other.bottom),
+                )
+        joined.append(current)
+    return joined
+
+
+def _look(picture: Picture, part: Box, scale: float) -> list[Found]:
+    cut = picture[part.top : part.bottom, part.left : part.right]
+    return [
+        Found(Box(box.left + part.left, box.top + part.top, box.right + part.left, box.bottom + part.top), score)
+        for box, score in _detected(cut, scale)
+    ]
+
+
+def _look_turned(picture: Picture, part: Box, scale: float) -> list[Found]:
+    cut = np.rot90(picture[part.top : part.bottom, part.left : part.right])
+    return [
+        Found(Box(part.right - box.bottom, part.top + box.left, part.right - box.top, part.top + box.right), score)
+        for box, score in _detected(cut, scale)
+    ]
+
+
+def _detected(picture: Picture, scale: float) -> list[Found]:
+    """Run the detector; return what it found in pixels of the picture."""
+    rows, columns = picture.shape[:2]
+    high, wide = (max(32, round(side * scale / 32) * 32) for side in (rows, columns))
+    filter_ = Image.Resampling.BICUBIC if scale >= 1 else Image.Resampling.BOX
+    sized = Image.fromarray(np.ascontiguousarray(picture)).convert("RGB").resize((wide, high), filter_)
+    samples = np.asarray(sized, dtype=np.float32) * (2 / 255) - 1
+    model = session(DETECTION)
+    [answer] = model.run(None, {model.get_inputs()[0].name: np.ascontiguousarray(samples.transpose(2, 0, 1)[None])})
+    across, down = wide / columns, high / rows
+    found = []
+    for box, score in components(answer[0, 0], PIXEL_THRESHOLD):
+        if min(box.width, box.height) < MIN_SIDE or score < UNSURE:
+            continue
+        # Undo the shrinking the detector was trained with (Liao et al. 2020, section 3.4).
+        margin = box.area * UNCLIP / (2 * (box.width + box.height))
+        grown = Box(
+            int((box.left - margin) / across),
+            int((box.top - margin) / down),
+            int(np.ceil((box.right + margin) / across)),
+            int(np.ceil((box.bottom + margin) / down)),
+        )
+        found.append(Found(grown.within(columns, rows), score))
+    return found
+
+
+def components(values: Map, threshold: float) -> list[Found]:
+    """Return the bounding box of each connected region (8 neighbours) above a threshold, and its mean value.
+
+    By runs: the rows are cut into runs of marked pixels, and runs of neighbouring rows that touch are united.
+    """
+    rows, columns = values.shape
+    edges = np.diff(np.pad(values > threshold, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    at, first = np.nonzero(edges == 1)
+    _, end = np.nonzero(edges == -1)
+    if not len(at):
+        return []
+    roots = _united(at, first, end, rows)
+    sums = np.zeros((rows, columns + 1))
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    _, numbers = np.unique(roots, return_inverse=True)
+    count = int(numbers.max()) + 1
+    total = np.bincount(numbers, sums[at, end] - sums[at, first], count)
+    size = np.bincount(numbers, end - first, count)
+    left = np.full(count, columns)
+    top = np.full(count, rows)
+    right = np.zeros(count, dtype=np.int64)
+    bottom = np.zeros(count, dtype=np.int64)
+    np.minimum.at(left, numbers, first)
+    np.minimum.at(top, numbers, at)
+    np.maximum.at(right, numbers, end)
+    np.maximum.at(bottom, numbers, at + 1)
+    return [
+        Found(Box(int(left[n]), int(top[n]), int(right[n]), int(bottom[n])), float(total[n] / size[n]))
+        for n in range(count)
+    ]
+
+
+def _united(
+    at: npt.NDArray[np.int64], first: npt.NDArray[np.int64], end: npt.NDArray[np.int64], rows: int
+) -> npt.NDArray[np.int64]:
+    """Return for each run the number of the run that stands for its region."""
+    parents = list(range(len(at)))
+
+    def root(number: int) -> int:
+        while parents[number] != number:
+            parents[number] = parents[parents[number]]
+            number = parents[number]
+        return number
+
+    starts = np.searchsorted(at, np.arange(rows + 1)).tolist()
+    begins, ends = first.tolist(), end.tolist()
+    for row in range(1, rows):
+        above, here = starts[row - 1], starts[row]
+        last_above, last_here = starts[row], starts[row + 1]
+        while above < last_above and here < last_here:
+            if begins[above] <= ends[here] and begins[here] <= ends[above]:
+                one, other = root(above), root(here)
+                parents[max(one, other)] = min(one, other)
+            if ends[above] < ends[here]:
+                above += 1
+            else:
+                here += 1
+    return np.array([root(number) for number in range(len(parents))], dtype=np.int64)
+
+
+def _plausible(picture: Picture, grey: Map, found: list[Found]) -> list[Found]:
+    """Leave out what is not text: large patches and soft shapes that do not read like anything."""
+    rows, columns = picture.shape[:2]
+    kept = []
+    for each in found:
+        is_large = min(each.box.width, each.box.height) > max(LARGE_LETTERS, min(rows, columns) // 25)
+        if not is_large and _sharpness(grey, each.box) >= SHARP:
+            kept.append(each)
+            continue
+        line = _read_either_way(picture, each.box)
+        if line.confidence >= READABLE and (not is_large or len(line.letters) >= 2 or line.confidence >= 0.95):
+            kept.append(each)
+    return kept
+
+
+def _sharpness(grey: Map, box: Box) -> float:
+    """Return the steepest edges, over two pixels, as a part of all contrast: letters are drawn, anatomy is not."""
+    cut = grey[box.top : box.bottom, box.left : box.right]
+    if min(cut.shape) < 5:
+        return 1.0
+    contrast = float(np.percentile(cut, 98) - np.percentile(cut, 2))
+    down = np.percentile(np.abs(cut[2:] - cut[:-2]), 95)
+    across = np.percentile(np.abs(cut[:, 2:] - cut[:, :-2]), 95)
+    return float(max(down, across)) / max(contrast, 1.0)
+
+
+def _read_either_way(picture: Picture, box: Box) -> Line:
+    """Read a box as a horizontal line, or as a vertical one from below or from above, whichever reads best."""
+    cut = picture[box.top : box.bottom, box.left : box.right]
+    if box.height <= 1.5 * box.width:
+        return read(np.ascontiguousarray(cut))
+    turned = [read(np.ascontiguousarray(np.rot90(cut, turns))) for turns in (1, 3)]
+    return max(turned, key=lambda line: line.confidence)
+
+
+def _reads_like_text(line: Line, seeds: Sequence[str]) -> bool:
+    return (len(line.letters) >= 3 and line.confidence >= 0.8) or speaks_of(line, seeds)
+
+
+def follow(grey: Map, box: Box) -> Box:
+    """Return the box, made longer where the line of text goes on beyond it.
+
+    The strokes inside differ from their surroundings in one direction by a certain amount; columns (rows, for a
+    vertical line) with as many strokes of that sort are added, over gaps no wider than a space.
+    """
+    _, columns = grey.shape
+    if box.height > 1.3 * box.width:
+        turned = follow(grey.T, Box(box.top, box.left, box.bottom, box.right)) if box.width >= 4 else None
+        return Box(turned.top, turned.left, turned.bottom, turned.right) if turned else box
+    inside = grey[box.top : box.bottom, box.left : box.right]
+    if inside.size < 16:
+        return box
+    ground = float(np.median(inside))
+    away = inside - ground
+    high = float(np.percentile(np.abs(away), 96))
+    if high < 14:
+        return box
+    sign = 1.0 if float(np.abs(away[away > 0]).sum()) >= float(np.abs(away[away < 0]).sum()) else -1.0
+    reach = 2 * box.height
+    left, right = max(0, box.left - reach), min(columns, box.right + reach)
+    band = grey[box.top : box.bottom, left:right]
+    strokes = (band - ground) * sign > 0.55 * high
+    amounts = strokes.sum(axis=0)
+    usual = amounts[box.left - left : box.right - left]
+    # A column of a line of text is never full from top to bottom: that would be an edge, or bright tissue.
+    is_letter = (amounts > 0) & (amounts <= max(2, min(int(usual.max(initial=0)), int(0.8 * box.height))))
+    gap = max(2, round(0.45 * box.height))
+    before = _reach(is_letter[: box.left - left][::-1], gap)
+    after = _reach(is_letter[box.right - left :], gap)
+    return Box(box.left - before, box.top, box.right + after, box.bottom)
+
+
+def _reach(is_letter: npt.NDArray[np.bool_], gap: int) -> int:
+    """Return how far letters go on from the beginning, each at most a gap from the one before."""
+    reached = 0
+    for place in np.flatnonzero(is_letter).tolist():
+        if place - reached > gap:
+            break
+        reached = place + 1
+    return reached

@@ -1,0 +1,59 @@
+"""The trained models, from the wheel of rapidocr-onnxruntime, run by onnxruntime on few threads.
+
+Only the model files of that package are used, none of its code: it would import OpenCV for what numpy does here.
+"""
+
+import importlib
+import importlib.util
+import os
+import threading
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from apps.dicom.errors import NotAvailableError
+
+DETECTION: Final = "ch_PP-OCRv4_det_infer.onnx"
+RECOGNITION: Final = "ch_PP-OCRv4_rec_infer.onnx"
+_PACKAGE: Final = "rapidocr_onnxruntime"
+_MAX_THREADS: Final = 2
+
+_lock = threading.Lock()
+_threads = min(_MAX_THREADS, os.cpu_count() or 1)
+
+
+def limit_threads(count: int) -> None:
+    """Let models loaded from now on use so many threads; for a process that is one of several."""
+    global _threads
+    _threads = max(1, count)
+
+
+def is_installed() -> bool:
+    """Say whether the models and what runs them are there, without loading anything."""
+    return all(importlib.util.find_spec(name) is not None for name in (_PACKAGE, "onnxruntime"))
+
+
+def session(name: str) -> Any:
+    """Return the loaded model with this file name; the first time takes half a second.
+
+    Raises ``NotAvailableError`` where the package is not installed.
+    """
+    with _lock:
+        return _loaded(name)
+
+
+@cache
+def _loaded(name: str) -> Any:
+    found = importlib.util.find_spec(_PACKAGE)
+    if found is None or not found.submodule_search_locations or importlib.util.find_spec("onnxruntime") is None:
+        raise NotAvailableError
+    # Imported here and nowhere else: it is heavy, and most processes never look at a pixel.
+    runtime = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = _threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    # Idle threads sleep: others need the processor.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    path = Path(next(iter(found.submodule_search_locations))) / "models" / name
+    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -1,0 +1,78 @@
+"""Read one line of text, to tell whether it is text at all and whether it speaks of this patient."""
+
+import difflib
+import unicodedata
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .models import RECOGNITION, session
+
+_HEIGHT: Final = 48
+_MAX_WIDTH: Final = 1280
+_MIN_SEED: Final = 4
+_ALIKE: Final = 0.75
+
+
+class Line(NamedTuple):
+    """What was read, and how sure the reader is of its letters, 0 to 1."""
+
+    text: str
+    confidence: float
+
+    @property
+    def letters(self) -> str:
+        """Letters and digits alone, folded."""
+        return fold(self.text)
+
+
+def read(picture: npt.NDArray[np.uint8]) -> Line:
+    """Read a picture of one horizontal line."""
+    rows, columns = picture.shape[:2]
+    if rows < 2 or columns < 2:
+        return Line("", 0.0)
+    width = min(_MAX_WIDTH, max(_HEIGHT, round(columns * _HEIGHT / rows)))
+    line = Image.fromarray(picture).convert("RGB").resize((width, _HEIGHT), Image.Resampling.BICUBIC)
+    samples = np.asarray(line, dtype=np.float32)[..., ::-1] * (2 / 255) - 1
+    model = session(RECOGNITION)
+    [scores] = model.run(None, {model.get_inputs()[0].name: np.ascontiguousarray(samples.transpose(2, 0, 1)[None])})
+    best = scores[0].argmax(axis=1)
+    sure = scores[0].max(axis=1)
+    # Connectionist temporal classification: repeats are one letter, class 0 is the gap between letters.
+    is_letter = (best != 0) & np.concatenate(([True], best[1:] != best[:-1]))
+    alphabet = _alphabet()
+    text = "".join(alphabet[number - 1] for number in best[is_letter] if number <= len(alphabet))
+    return Line(text, float(sure[is_letter].mean()) if is_letter.any() else 0.0)
+
+
+def fold(text: str) -> str:
+    """Return letters and digits without case, accents and anything between them."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(letter for letter in plain if letter.isalnum())
+
+
+def speaks_of(line: Line, seeds: Iterable[str]) -> bool:
+    """Return whether a line holds one of these names, numbers or dates, a misread letter or two allowed."""
+    letters = line.letters
+    if len(letters) < _MIN_SEED:
+        return False
+    for seed in seeds:
+        wanted = fold(seed)
+        if len(wanted) < _MIN_SEED:
+            continue
+        if wanted in letters:
+            return True
+        matcher = difflib.SequenceMatcher(None, letters, wanted, autojunk=False)
+        if sum(block.size for block in matcher.get_matching_blocks()) >= _ALIKE * len(wanted):
+            return True
+    return False
+
+
+@cache
+def _alphabet() -> tuple[str, ...]:
+    metadata: Any = session(RECOGNITION).get_modelmeta().custom_metadata_map
+    return (*str(metadata["character"]).splitlines(), " ")
