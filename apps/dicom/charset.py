@@ -6,6 +6,7 @@ never fails: what cannot be decoded becomes U+FFFD, and the rest stays readable.
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from pydicom import charset as pydicom_charset
@@ -23,6 +24,11 @@ _LEFTOVERS = re.compile(r"\x1b(?:\$?[()\-.][0-9A-Z@]|\$[AB@])?|[\x00-\x08\x0b\x0
 
 def encodings_from(specific_character_set: Sequence[str]) -> tuple[str, ...]:
     """Return Python codec names for the values of (0008,0005), usual misspellings included."""
+    return _encodings_from(tuple(specific_character_set))
+
+
+@lru_cache(maxsize=256)
+def _encodings_from(specific_character_set: tuple[str, ...]) -> tuple[str, ...]:
     values = [value.strip(" \0") for value in specific_character_set]
     if not any(values):
         return DEFAULT_ENCODINGS

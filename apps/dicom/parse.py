@@ -52,8 +52,11 @@ _DEFLATED: Final = frozenset({DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008
 PIXEL_DATA: Final = 0x7FE00010
 FLOAT_PIXEL_DATA: Final = 0x7FE00008
 DOUBLE_FLOAT_PIXEL_DATA: Final = 0x7FE00009
-_EXTENDED_OFFSET_TABLE: Final = 0x7FE00001
+EXTENDED_OFFSET_TABLE: Final = 0x7FE00001
+EXTENDED_OFFSET_TABLE_LENGTHS: Final = 0x7FE00002
 _PIXEL_TAGS: Final = frozenset({PIXEL_DATA, FLOAT_PIXEL_DATA, DOUBLE_FLOAT_PIXEL_DATA})
+NOT_LITTLE_ENDIAN: Final = _DEFLATED | {EXPLICIT_VR_BIG_ENDIAN}
+"""Transfer syntaxes whose data set is not simply there to be read from the front."""
 _UNDEFINED: Final = 0xFFFFFFFF
 _HEAD_BYTES: Final = 8
 """Tag and length of an element or item: what pydicom asks for first, and where a cut file ends in the middle."""
@@ -84,11 +87,16 @@ class HeaderDataset(Dataset):
         self.places = {}
 
 
+NO_DATASET: Final = HeaderDataset()
+"""The data set of a header whose elements stayed where it was read: in a child process, or unread."""
+
+
 @dataclass(slots=True)
 class Header:
     """What a file says about itself. Texts are decoded and stripped, and '' when absent.
 
-    ``dataset`` is the data set without pixels; ``pixels`` says where those are, or is None.
+    ``dataset`` is the data set without pixels (``NO_DATASET`` from ``limited``); ``pixels`` says where those are, or is
+    None.
     """
 
     dataset: HeaderDataset
@@ -287,7 +295,7 @@ class _Parser:
         if "DirectoryRecordSequence" in self.dataset:
             raise IgnoredError(Code.DICOMDIR)
         _check_nesting(self.dataset)
-        header = _header(self.dataset, transfer_syntax_uid, meta, self.file_size)
+        header = header_of(self.dataset, transfer_syntax_uid, meta, self.file_size)
         header.pixels = pixels
         if pixels is not None and pixels.number_of_frames:
             header.number_of_frames = pixels.number_of_frames
@@ -363,8 +371,8 @@ class _Parser:
                 raise RejectedError(Code.MALFORMED)
             if length != _UNDEFINED and offset + length > file.size:
                 raise RejectedError(Code.TRUNCATED)
-            is_large = DEFER_BYTES < length < _UNDEFINED and _is_binary(tag, vr)
-            if tag in _PIXEL_TAGS or (is_large and tag != _EXTENDED_OFFSET_TABLE):
+            is_large = DEFER_BYTES < length < _UNDEFINED and is_binary(tag, vr)
+            if tag in _PIXEL_TAGS or (is_large and tag != EXTENDED_OFFSET_TABLE):
                 stops.append(_Stop(int(tag), vr, length, offset))
                 return True
             return False
@@ -394,60 +402,95 @@ class _Parser:
     def _index_pixels(self, stop: _Stop, transfer_syntax_uid: str, is_little: bool) -> PixelIndex | None:
         """Index the pixel data and leave the file behind it."""
         self.pixel_tag = stop.tag
-        pixel_format = _pixel_format(self.dataset, stop.tag)
-        declared = max(1, elements.integer(self.dataset, 0x00280008) or 1)
-        if declared > frames.MAX_FRAMES:
-            raise RejectedError(Code.TOO_MANY_PIXELS)
-        if stop.tag != PIXEL_DATA:
-            vr = "OF" if stop.tag == FLOAT_PIXEL_DATA else "OD"
-        else:
-            vr = stop.vr if stop.vr in ("OB", "OW") else "OW"
-        if stop.length == _UNDEFINED:
-            if transfer_syntax_uid in _NATIVE or self.is_deflated:
-                raise RejectedError(Code.NO_TRANSFER_SYNTAX)
-            index = frames.encapsulated_index(
-                self.source,
-                tag=stop.tag,
-                vr="OB",
-                transfer_syntax_uid=transfer_syntax_uid,
-                declared_frames=declared,
-                offset=stop.offset,
-                file_size=self.file.size,
-                pixel_format=pixel_format,
-                extended_offsets=_bytes_of(self.dataset, _EXTENDED_OFFSET_TABLE),
-                is_video=transfer_syntax_uid in sop_classes.VIDEO_TRANSFER_SYNTAXES,
-            )
-            stop.length = index.length
-            vr = "OB"
-            self.file.resume(stop.offset + stop.length)
-        else:
-            if transfer_syntax_uid not in _NATIVE and sop_classes.is_known_transfer_syntax(transfer_syntax_uid):
-                # Compressed pixels must be encapsulated (PS3.5 A.4); raw bytes there are damage, not an image.
-                raise RejectedError(Code.MALFORMED)
-            index = frames.native_index(
-                tag=stop.tag,
-                vr=vr,
-                transfer_syntax_uid=transfer_syntax_uid,
-                is_little_endian=is_little,
-                declared_frames=declared,
-                offset=stop.offset,
-                length=stop.length,
-                pixel_format=pixel_format,
-            )
-            if index.number_of_frames == 0 and stop.length and pixel_format.frame_bits:
-                is_flood = pixel_format.decoded_frame_bytes > frames.MAX_FRAME_BYTES
-                raise RejectedError(Code.TOO_MANY_PIXELS if is_flood else Code.TRUNCATED)
-            self.file.resume(stop.offset + stop.length)
-        self._defer(stop, vr, is_little)
-        if self.is_deflated:
-            index = frames.deflated_index(
-                tag=stop.tag,
-                vr=vr,
-                transfer_syntax_uid=transfer_syntax_uid,
-                declared_frames=index.number_of_frames,
-                pixel_format=pixel_format,
-            )
-        return index if index.number_of_frames and pixel_format.frame_bits else None
+        is_encapsulated = stop.length == _UNDEFINED
+        index, length = index_pixels(
+            self.source,
+            self.dataset,
+            tag=stop.tag,
+            vr=stop.vr,
+            offset=stop.offset,
+            length=stop.length,
+            size=self.file.size,
+            transfer_syntax_uid=transfer_syntax_uid,
+            is_little_endian=is_little,
+            is_deflated=self.is_deflated,
+        )
+        stop.length = length
+        self.file.resume(stop.offset + length)
+        self._defer(stop, "OB" if is_encapsulated else _pixel_vr(stop.tag, stop.vr), is_little)
+        return index
+
+
+def _pixel_vr(tag: int, vr: str | None) -> str:
+    if tag != PIXEL_DATA:
+        return "OF" if tag == FLOAT_PIXEL_DATA else "OD"
+    return vr if vr in ("OB", "OW") else "OW"
+
+
+def index_pixels(
+    file: BinaryIO,
+    dataset: Dataset,
+    *,
+    tag: int,
+    vr: str | None,
+    offset: int,
+    length: int,
+    size: int,
+    transfer_syntax_uid: str,
+    is_little_endian: bool = True,
+    is_deflated: bool = False,
+) -> tuple[PixelIndex | None, int]:
+    """Index pixel data whose value starts at ``offset`` of the data set, ``size`` bytes long; return its length too.
+
+    ``file`` is the file itself and read for the heads of items only. None: nothing that could be shown. Raises
+    ``RejectedError``.
+    """
+    pixel_format = pixel_format_of(dataset, tag)
+    declared = max(1, elements.integer(dataset, 0x00280008) or 1)
+    if declared > frames.MAX_FRAMES:
+        raise RejectedError(Code.TOO_MANY_PIXELS)
+    if length == _UNDEFINED:
+        if transfer_syntax_uid in _NATIVE or is_deflated:
+            raise RejectedError(Code.NO_TRANSFER_SYNTAX)
+        index = frames.encapsulated_index(
+            file,
+            tag=tag,
+            vr="OB",
+            transfer_syntax_uid=transfer_syntax_uid,
+            declared_frames=declared,
+            offset=offset,
+            file_size=size,
+            pixel_format=pixel_format,
+            extended_offsets=_bytes_of(dataset, EXTENDED_OFFSET_TABLE),
+            is_video=transfer_syntax_uid in sop_classes.VIDEO_TRANSFER_SYNTAXES,
+        )
+        length = index.length
+    else:
+        if transfer_syntax_uid not in _NATIVE and sop_classes.is_known_transfer_syntax(transfer_syntax_uid):
+            # Compressed pixels must be encapsulated (PS3.5 A.4); raw bytes there are damage, not an image.
+            raise RejectedError(Code.MALFORMED)
+        index = frames.native_index(
+            tag=tag,
+            vr=_pixel_vr(tag, vr),
+            transfer_syntax_uid=transfer_syntax_uid,
+            is_little_endian=is_little_endian,
+            declared_frames=declared,
+            offset=offset,
+            length=length,
+            pixel_format=pixel_format,
+        )
+        if index.number_of_frames == 0 and length and pixel_format.frame_bits:
+            is_flood = pixel_format.decoded_frame_bytes > frames.MAX_FRAME_BYTES
+            raise RejectedError(Code.TOO_MANY_PIXELS if is_flood else Code.TRUNCATED)
+    if is_deflated:
+        index = frames.deflated_index(
+            tag=tag,
+            vr=index.vr,
+            transfer_syntax_uid=transfer_syntax_uid,
+            declared_frames=index.number_of_frames,
+            pixel_format=pixel_format,
+        )
+    return (index if index.number_of_frames and pixel_format.frame_bits else None), length
 
 
 def inflate(file: BinaryIO, offset: int, file_size: int) -> bytes:
@@ -502,7 +545,8 @@ def _effective_vr(tag: int, vr: str | None) -> str:
     return vr if vr is not None and vr != "UN" else elements.standard_vr(int(tag))
 
 
-def _is_binary(tag: int, vr: str | None) -> bool:
+def is_binary(tag: int, vr: str | None) -> bool:
+    """Say whether the value of an element may stay in the file when it is long."""
     effective = _effective_vr(tag, vr)
     return effective in elements.BINARY_VRS or effective == "OB or OW"
 
@@ -541,7 +585,9 @@ def _bytes_of(dataset: Dataset, tag: int) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
-def _pixel_format(dataset: Dataset, pixel_tag: int) -> PixelFormat:
+def pixel_format_of(dataset: Dataset, pixel_tag: int) -> PixelFormat:
+    """Return the Image Pixel attributes of a data set, as far as decoding needs them."""
+
     def integer(tag: int, default: int) -> int:
         value = elements.integer(dataset, tag)
         return default if value is None else max(0, value)
@@ -561,7 +607,8 @@ def _pixel_format(dataset: Dataset, pixel_tag: int) -> PixelFormat:
     )
 
 
-def _header(dataset: HeaderDataset, transfer_syntax_uid: str, meta: Dataset | None, file_size: int) -> Header:
+def header_of(dataset: HeaderDataset, transfer_syntax_uid: str, meta: Dataset | None, file_size: int) -> Header:
+    """Return what a data set and its file meta information say, without the pixels."""
     encodings = elements.encodings_of(dataset)
 
     def text(tag: int) -> str:

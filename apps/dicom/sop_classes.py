@@ -1,6 +1,7 @@
 """What kind of object an instance is, by its SOP Class UID (PS3.4 B.5), and what to call it."""
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from pydicom._uid_dict import UID_dictionary
@@ -128,6 +129,7 @@ def document_media_type(sop_class_uid: str) -> str | None:
     return _DOCUMENTS.get(sop_class_uid)
 
 
+@lru_cache(maxsize=256)
 def is_known_transfer_syntax(transfer_syntax_uid: str) -> bool:
     """Say whether PS3.6 lists this transfer syntax."""
     return UID(transfer_syntax_uid).is_transfer_syntax

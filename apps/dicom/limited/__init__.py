@@ -54,7 +54,8 @@ DECODERS: Final = Pool(
     Limits(memory_bytes=4096 * _MB, processor_seconds=60, wall_seconds=120, payload_bytes=4 * _MB, files=1000),
     size=3,
 )
-_HEAD_BYTES: Final = 64 << 10
+# Private elements of a hundred kilobytes before the pixels are not rare.
+_HEAD_BYTES: Final = 256 << 10
 _PIXEL_TAG: Final = b"\xe0\x7f\x10\x00"
 # The element's own head, the head of the first item and a short offset table.
 _BEHIND_TAG_BYTES: Final = 64

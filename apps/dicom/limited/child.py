@@ -55,12 +55,21 @@ class _Line:
         self._flushed_at = time.monotonic()
 
 
-class _RemoteFile(io.RawIOBase):
+class SentFile(io.BytesIO):
+    """A file that came whole with the call."""
+
+    @property
+    def head(self) -> bytes:
+        """The bytes that came with the call."""
+        return self.getvalue()
+
+
+class RemoteFile(io.RawIOBase):
     """A file that lies with the portal: its beginning came with the call, other ranges are asked for."""
 
     def __init__(self, line: _Line, number: int, size: int, head: bytes) -> None:
         super().__init__()
-        self._line, self._number, self._size, self._head = line, number, size, head
+        self._line, self._number, self._size, self.head = line, number, size, head
         self._at = 0
         self._window, self._window_at = b"", 0
         self._ahead = _READ_BYTES
@@ -100,8 +109,8 @@ class _RemoteFile(io.RawIOBase):
     def _some(self, wanted: int) -> bytes:
         """Return at least one of the wanted bytes at the present place, and go behind them."""
         at = self._at
-        if at < len(self._head):
-            data = self._head[at : at + wanted]
+        if at < len(self.head):
+            data = self.head[at : at + wanted]
         else:
             inside = at - self._window_at
             if not 0 <= inside < len(self._window):
@@ -150,7 +159,7 @@ def _answer(line: _Line, operations: dict[str, Operation]) -> None:
     for number, (size, head_bytes) in enumerate(call["files"]):
         head = heads[at : at + head_bytes]
         at += head_bytes
-        file = io.BytesIO(head) if size == head_bytes else _RemoteFile(line, number, size, head)
+        file = SentFile(head) if size == head_bytes else RemoteFile(line, number, size, head)
         confine.allow_seconds(call["processor_seconds"])
         try:
             body, pieces = operation(cast("BinaryIO", file), call["arguments"])

@@ -20,6 +20,7 @@ from apps.dicom import decode, embedded, json_model, pixels, report
 from apps.dicom.frames import PixelIndex
 from apps.dicom.limited.plain import to_plain
 from apps.dicom.parse import parse_header
+from apps.dicom.scan import scan
 
 Result = tuple[Any, Iterator[bytes]]
 _PIECE_BYTES: Final = 1 << 20
@@ -32,7 +33,8 @@ def _pieces(data: bytes) -> Iterator[bytes]:
 
 def parse(file: BinaryIO, arguments: dict[str, Any]) -> Result:
     """Return the header's facts, and where the frames are."""
-    values, index = to_plain(parse_header(file))
+    head: bytes = getattr(file, "head", b"")
+    values, index = to_plain(scan(head, file, file.seek(0, io.SEEK_END)) or parse_header(file))
     return values, iter([index])
 
 

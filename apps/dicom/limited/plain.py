@@ -85,7 +85,7 @@ def to_plain(header: Header) -> tuple[list[Any], bytes]:
 
 
 def from_plain(values: Any, index: bytes) -> Header:
-    """Return the header; its data set is NO_DATASET. Raises NotPlainError for anything that `to_plain` does not make."""
+    """Return the header, with NO_DATASET; raises NotPlainError for anything that `to_plain` does not make."""
     if type(values) is not list or len(values) != len(_FIELDS):
         raise NotPlainError
     try:
