@@ -76,6 +76,7 @@ class PortalAdminSite(AdminSite):
             **self.each_context(request),
             "title": _("Health"),
             "storage": storage.health(),
+            "places": storage.places_report(),
             "jobs": jobs.health(),
             "periodic": Periodic.objects.order_by("name"),
             "trail": trail_health(),

@@ -20,7 +20,7 @@ MINIMUM_SECRET_CHARACTERS = 40
 @register(TAG, deploy=True)
 def check_configuration(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Return what is wrong with the settings; an error stops the web server and the workers from starting."""
-    found = list(_keys())
+    found = [*_keys(), *_places()]
     if settings.PRODUCTION:
         found += _production()
     return found
@@ -50,6 +50,37 @@ def _keys() -> Iterator[CheckMessage]:
             "Others on this machine may read the master key file.",
             hint=f"chmod 400 {settings.MASTER_KEY_FILE}",
             id="portal.E004",
+        )
+
+
+def _places() -> Iterator[CheckMessage]:
+    taken = [settings.STORAGES["blobs"]["OPTIONS"]]
+    for alias, prefix in settings.REPLICAS.items():
+        options = settings.STORAGES[alias]["OPTIONS"]
+        if not options.get("location") and not options.get("bucket_name"):
+            yield Error(
+                f"The storage place {alias} has neither a folder nor a bucket.",
+                hint=f"Set {prefix}_DIR, or {prefix}_S3_BUCKET and its like.",
+                id="portal.E005",
+            )
+        elif options in taken:
+            yield Error(
+                f"The storage place {alias} is the same as another one.",
+                hint="A copy beside the original dies with it: name another disk or bucket.",
+                id="portal.E006",
+            )
+        taken.append(options)
+        if alias in settings.REPLICA_LOCK_DAYS and "bucket_name" not in options:
+            yield Error(
+                f"The storage place {alias} is a folder and cannot lock its copies.",
+                hint=f"Remove {prefix}_LOCK_DAYS, or use a bucket with Object Lock.",
+                id="portal.E007",
+            )
+    if settings.PRODUCTION and not settings.REPLICAS:
+        yield checks.Warning(
+            "There is only one storage place: a disk that dies takes every image along.",
+            hint="Set PORTAL_REPLICAS to name a second one.",
+            id="portal.W002",
         )
 
 

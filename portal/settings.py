@@ -182,9 +182,10 @@ else:
     DATABASE["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+
 # --- blobs ------------------------------------------------------------------------------------------------------------
 def blob_storage(prefix: str, folder: str) -> dict[str, Any]:
-    """Return the STORAGES entry of a place: the bucket that <prefix>_S3_BUCKET and its like name, or else the folder."""
+    """Return the STORAGES entry of a place: the bucket that <prefix>_S3_BUCKET names, or else the folder."""
     if not env.str(f"{prefix}_S3_BUCKET", default=""):
         return {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": folder}}
     return {

@@ -35,6 +35,7 @@ _CODES: Final = frozenset(
         "media_type",
         "method",
         "outcome",
+        "place",
         "plan",
         "previous_plan",
         "previous_role",

@@ -13,9 +13,18 @@ from apps.clinics.models import Clinic
 from apps.jobs import pipeline
 from apps.jobs.models import Job, WorkerPulse
 from apps.jobs.registry import periodic, register
-from apps.jobs.tasks import wake
+from apps.jobs.tasks import wake, wake_periodic
 
-__all__ = ["enqueue", "enqueue_many", "has_live_worker", "health", "periodic", "process_until_idle", "register"]
+__all__ = [
+    "enqueue",
+    "enqueue_many",
+    "has_live_worker",
+    "health",
+    "periodic",
+    "process_until_idle",
+    "register",
+    "wake_periodic",
+]
 
 PULSE_SECONDS = 30
 

@@ -126,6 +126,10 @@ class Place(ABC):
         """
         raise NotImplementedError
 
+    def bring_back(self, name: str, size_bytes: int) -> bool:
+        """Make an older version of this size the present one again, if the place keeps versions; whether it did."""
+        return False
+
     @abstractmethod
     def free_bytes(self) -> int | None:
         """Return the room left, None where nobody can tell."""

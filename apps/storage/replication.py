@@ -4,6 +4,7 @@ One loop does it all: what has just arrived, what a place missed while it was aw
 place that is new, or was lost, has yet to get.
 """
 
+import fcntl
 import hashlib
 import hmac
 import logging
@@ -11,8 +12,12 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
@@ -57,6 +62,7 @@ class Work:
     """Of the stored bytes, once they were read and found authentic."""
     good: set[str] = field(default_factory=set)
     damaged: set[str] = field(default_factory=set)
+    locked_until: dict[str, datetime] = field(default_factory=dict)
 
     def has_good(self, place: str) -> bool:
         """Whether this place holds the blob whole, as far as is known. A fresh blob is where it was written."""
@@ -78,12 +84,26 @@ def copy_due(seconds: float = 60.0) -> int:
     """
     deadline = time.monotonic() + seconds
     complete = last = 0
-    with every_clinic():
+    with _alone() as is_alone, every_clinic():
+        if not is_alone:
+            return 0
         due = Blob.objects.filter(state=Blob.State.STORED, copied_at=None).order_by("pk")
         while time.monotonic() < deadline and (batch := list(due.filter(pk__gt=last)[:BATCH])):
             last = batch[-1].pk
             complete += copy_blobs(batch)
     return complete
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """Whether nobody else on this machine is at it. Two machines at once do the same work twice, and no harm."""
+    with (Path(settings.DATA_DIR) / "copying.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def copy_blobs(blobs: Sequence[Blob]) -> int:
@@ -96,6 +116,9 @@ def copy_blobs(blobs: Sequence[Blob]) -> int:
                 _copy_to(target, wanting, pool)
             except PlaceUnavailableError as error:
                 note_trouble(target, error)
+    for work in works:
+        if work.damaged and not any(map(work.has_good, places_to_read(work.blob))):
+            _bring_back(work)
     return _note(works)
 
 
@@ -211,13 +234,28 @@ def _copy_to(target: str, works: Sequence[Work], pool: ThreadPoolExecutor) -> No
     for group in _groups(work for work, small in zip(works, is_small, strict=True) if small):
         contents = list(pool.map(lambda work: _read(work, target), group))
         ready = [(work, content) for work, content in zip(group, contents, strict=True) if content is not None]
-        _make_room(place, [work for work, _ in ready])
-        place.write_many((work.blob.object_name, content) for work, content in ready)
-        for work, _ in ready:
-            _read_back(work, target, place)
+        wanted = {work.blob.pk for work, _ in ready if _make_room(work, target, place)}
+        place.write_many((work.blob.object_name, content) for work, content in ready if work.blob.pk in wanted)
+        list(pool.map(lambda each: _read_back(each[0], target, place), ready))
     for work, small in zip(works, is_small, strict=True):
         if not small:
             _copy_large(work, target, place)
+
+
+def _bring_back(work: Work) -> None:
+    """Look for an older version where versions are kept: the last resort against whoever has all of our keys.
+
+    What comes back is the source of the next round.
+    """
+    for place in settings.REPLICAS:
+        try:
+            if place_named(place).bring_back(work.blob.object_name, work.blob.ciphertext_bytes):
+                work.damaged.discard(place)
+                if check(work, place):
+                    log.warning("a blob was brought back from an older version", extra={"place": place})
+                    return
+        except PlaceUnavailableError as error:
+            note_trouble(place, error)
 
 
 def _groups(works: Iterable[Work]) -> Iterator[list[Work]]:
@@ -250,7 +288,9 @@ def _copy_large(work: Work, target: str, place: Place) -> None:
         try:
             if place.exists(work.blob.object_name) and not check(work, source):
                 continue
-            _make_room(place, [work])
+            if not _make_room(work, target, place):
+                _read_back(work, target, place)
+                return
             pieces = authentic_ciphertext(work, source)
             first = next(pieces)
         except SourceFailedError:
@@ -271,24 +311,52 @@ def _copy_large(work: Work, target: str, place: Place) -> None:
         return
 
 
-def _make_room(place: Place, works: Sequence[Work]) -> None:
-    """Remove what lies there under these names: damaged, or without a row. The bytes that replace it are at hand."""
-    place.delete([work.blob.object_name for work in works if place.exists(work.blob.object_name)])
+def _make_room(work: Work, target: str, place: Place) -> bool:
+    """Return whether the blob is to be written, after removing a damaged one whose replacement was just read.
+
+    What lies there and is not known to be damaged was written by somebody else at the same time, or its note was lost.
+    """
+    if not place.exists(work.blob.object_name):
+        return True
+    known = work.copies.get(target)
+    if target not in work.damaged and not (known and known.state == Copy.State.DAMAGED):
+        return False
+    place.delete([work.blob.object_name])
+    return True
 
 
 def _read_back(work: Work, target: str, place: Place) -> None:
     """Compare what was written with what was read, byte for byte by their SHA-256."""
     digest = hashlib.sha256()
-    stored = place.open(work.blob.object_name, work.blob.ciphertext_bytes)
     try:
-        for at in range(0, work.blob.ciphertext_bytes, WINDOW_BYTES):
-            digest.update(stored.read(at, min(WINDOW_BYTES, work.blob.ciphertext_bytes - at)))
-    finally:
-        stored.close()
-    is_good = hmac.compare_digest(digest.digest(), work.ciphertext_sha256)
-    (work.good if is_good else work.damaged).add(target)
-    if not is_good:
+        stored = place.open(work.blob.object_name, work.blob.ciphertext_bytes)
+        try:
+            for at in range(0, work.blob.ciphertext_bytes, WINDOW_BYTES):
+                digest.update(stored.read(at, min(WINDOW_BYTES, work.blob.ciphertext_bytes - at)))
+        finally:
+            stored.close()
+    except (BlobMissingError, CorruptBlobError) as error:
+        log.warning("a copy does not read back", extra={"place": target, "code": error.code})
+    if hmac.compare_digest(digest.digest(), work.ciphertext_sha256):
+        lock(work, target)
+        work.good.add(target)
+    else:
         log.error("a copy did not read back as written", extra={"place": target})
+        work.damaged.add(target)
+
+
+def lock(work: Work, place: str) -> None:
+    """Let the place refuse to delete its copy, or go on refusing, where that is configured.
+
+    It is prolonged once half of its time is over. Raises PlaceUnavailableError.
+    """
+    days = settings.REPLICA_LOCK_DAYS.get(place, 0)
+    known = work.copies.get(place)
+    now = timezone.now()
+    if not days or (known and known.locked_until and known.locked_until > now + timedelta(days=days) / 2):
+        return
+    place_named(place).lock(work.blob.object_name, now + timedelta(days=days))
+    work.locked_until[place] = now + timedelta(days=days)
 
 
 def _note(works: Sequence[Work]) -> int:
@@ -317,23 +385,29 @@ def save_copies(works: Sequence[Work]) -> None:
     now = timezone.now()
     rows: list[Copy] = []
     for work in works:
-        for place in work.good:
-            row = Copy(blob=work.blob, clinic_id=work.blob.clinic_id, place=place, checked_at=now)
-            row.ciphertext_sha256 = work.ciphertext_sha256
-            rows.append(row)
-        for place in work.damaged:
-            row = Copy(blob=work.blob, clinic_id=work.blob.clinic_id, place=place, state=Copy.State.DAMAGED)
-            row.ciphertext_sha256 = work.ciphertext_sha256
-            rows.append(row)
-        if work.has_good(work.blob.place) and not {work.blob.place} & (work.good | work.copies.keys()):
-            # The only place: nobody has read it again yet, the scrub will.
-            written_at = work.blob.created_at
+        blob = work.blob
+        found = [(place, Copy.State.GOOD) for place in work.good] + [
+            (place, Copy.State.DAMAGED) for place in work.damaged
+        ]
+        for place, state in found:
+            known = work.copies.get(place)
             rows.append(
-                Copy(blob=work.blob, clinic_id=work.blob.clinic_id, place=work.blob.place, checked_at=written_at)
+                Copy(
+                    blob=blob,
+                    clinic_id=blob.clinic_id,
+                    place=place,
+                    state=state,
+                    checked_at=now,
+                    ciphertext_sha256=work.ciphertext_sha256,
+                    locked_until=work.locked_until.get(place, known.locked_until if known else None),
+                )
             )
+        if not work.copies and not found:
+            # The only place: nobody has read it again yet, the scrub will.
+            rows.append(Copy(blob=blob, clinic_id=blob.clinic_id, place=blob.place, checked_at=blob.created_at))
     Copy.objects.bulk_create(
         rows,
         update_conflicts=True,
         unique_fields=["blob", "place"],
-        update_fields=["state", "checked_at", "ciphertext_sha256"],
+        update_fields=["state", "checked_at", "ciphertext_sha256", "locked_until"],
     )

@@ -203,6 +203,19 @@ class S3Place(Place):
                 Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until},
             )
 
+    def bring_back(self, name: str, size_bytes: int) -> bool:
+        key = self.key_of(name)
+        with _explained():
+            pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=key)
+            versions = [each for page in pages for each in page.get("Versions", []) if each["Key"] == key]
+            fitting = [each for each in versions if each["Size"] == size_bytes]
+            if not fitting:
+                return False
+            # The first one is what we wrote: nothing of ours ever replaces an object.
+            first = min(fitting, key=lambda each: each["LastModified"])
+            self.client.copy({"Bucket": self.bucket, "Key": key, "VersionId": first["VersionId"]}, self.bucket, key)
+        return True
+
     def free_bytes(self) -> None:
         return None
 

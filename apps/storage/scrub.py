@@ -4,7 +4,6 @@ import logging
 import time
 from datetime import timedelta
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
@@ -15,8 +14,7 @@ from apps.storage.copies import all_places, note_trouble
 from apps.storage.data_keys import data_key_of
 from apps.storage.errors import BlobDestroyedError, CorruptBlobError, PlaceUnavailableError
 from apps.storage.models import Blob, Copy, Usage
-from apps.storage.places import place_named
-from apps.storage.replication import Work, check, save_copies
+from apps.storage.replication import Work, check, lock, save_copies
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +52,9 @@ def _scrub_place(place: str, budget: int, deadline: float) -> int:
             if budget <= 0 or time.monotonic() > deadline:
                 break
             try:
-                work = Work(copy.blob, data_key_of(copy.blob))
-                check(work, place)
+                work = Work(copy.blob, data_key_of(copy.blob), {place: copy})
+                if check(work, place):
+                    lock(work, place)
             except PlaceUnavailableError as error:
                 note_trouble(place, error)
                 budget = 0
@@ -66,7 +65,6 @@ def _scrub_place(place: str, budget: int, deadline: float) -> int:
             if work:
                 works.append(work)
                 budget -= copy.blob.ciphertext_bytes
-                lock(copy)
         _note(works)
         checked += len(works)
         if len(works) < len(batch):
@@ -79,13 +77,3 @@ def _note(works: list[Work]) -> None:
         damaged = [work.blob.pk for work in works if work.damaged]
         Blob.objects.filter(pk__in=damaged, state=Blob.State.STORED).update(copied_at=None)
         save_copies(works)
-
-
-def lock(copy: Copy) -> None:
-    """Prolong the time for which the place refuses to delete a copy, once half of it is over."""
-    days = settings.REPLICA_LOCK_DAYS.get(copy.place, 0)
-    if not days or (copy.locked_until and copy.locked_until > timezone.now() + timedelta(days=days) / 2):
-        return
-    copy.locked_until = timezone.now() + timedelta(days=days)
-    place_named(copy.place).lock(copy.blob.object_name, copy.locked_until)
-    copy.save(update_fields=["locked_until"])

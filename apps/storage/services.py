@@ -5,18 +5,24 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
+from django.conf import settings
 from django.db import transaction
+from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 from django.utils import timezone
 
 from apps.clinics.models import Clinic
+from apps.clinics.scoping import every_clinic
+from apps.jobs.services import wake_periodic
 from apps.keys.errors import KeyUnavailableError
 from apps.keys.services import check_master_key, wrap_data_keys
+from apps.storage.copies import all_places
 from apps.storage.crypto import Buffer
 from apps.storage.data_keys import data_key_of
 from apps.storage.errors import BlobDestroyedError, StorageError
-from apps.storage.models import Blob
+from apps.storage.models import Blob, Copy
 from apps.storage.places import PRIMARY, batches, object_name, place_named
 from apps.storage.reader import BlobReader
+from apps.storage.replication import copy_due, rebuild
 from apps.storage.sources import Sources
 from apps.storage.sweep import delete_destroyed_bytes
 from apps.storage.usage import add_usage, used_bytes_of
@@ -26,10 +32,13 @@ __all__ = [
     "BlobReader",
     "BlobWriter",
     "adopt",
+    "copy_due",
     "destroy",
     "health",
     "iterate_blob",
     "open_blob",
+    "places_report",
+    "rebuild",
     "used_bytes",
     "write_blob",
     "write_blobs",
@@ -106,6 +115,8 @@ def adopt(blobs: Iterable[Blob]) -> None:
                 row.wrapped_key, row.clinic_key_id = wrapped.wrapped, wrapped.clinic_key_id
                 row.state = Blob.State.STORED
         Blob.objects.bulk_update(waiting, ["wrapped_key", "clinic_key_id", "state"], batch_size=LOCK_BATCH)
+        if settings.REPLICAS and waiting:
+            transaction.on_commit(partial(wake_periodic, "storage.copy"), robust=True)
     for row in rows:
         for field in ("wrapped_key", "clinic_key_id", "state"):
             setattr(given[row.pk], field, getattr(row, field))
@@ -155,6 +166,42 @@ def health() -> dict[str, object]:
         report |= {"is_ok": False, "code": StorageError.code, "message": type(error).__name__}
     report["milliseconds"] = round((time.perf_counter() - started) * 1000)
     return report
+
+
+def places_report() -> list[dict[str, object]]:
+    """Return how each place is, as counts that say nothing of a clinic.
+
+    Keys: ``name``, ``good`` and ``damaged`` copies, ``waiting`` blobs that it has yet to get,
+    ``oldest_waiting_seconds`` (0 without any), ``oldest_check_at``, ``free_bytes`` (None for S3), ``is_answering``.
+    """
+    with every_clinic():
+        stored = Blob.objects.filter(state=Blob.State.STORED)
+        due = stored.filter(copied_at=None)
+        return [_report_of(alias, due) for alias in all_places()]
+
+
+def _report_of(alias: str, due: QuerySet[Blob]) -> dict[str, object]:
+    of_place = Copy.objects.filter(place=alias)
+    good = of_place.filter(state=Copy.State.GOOD)
+    waiting = due.exclude(place=alias).exclude(Exists(good.filter(blob=OuterRef("pk"))))
+    counts = good.aggregate(count=Count("pk"), oldest=Min("checked_at"))
+    lag = waiting.aggregate(count=Count("pk"), oldest=Min("created_at"))
+    try:
+        place = place_named(alias)
+        place.exists(object_name(secrets.token_urlsafe(16)))
+        free_bytes, is_answering = place.free_bytes(), True
+    except StorageError:
+        free_bytes, is_answering = None, False
+    return {
+        "name": alias,
+        "good": counts["count"],
+        "damaged": of_place.filter(state=Copy.State.DAMAGED).count(),
+        "waiting": lag["count"],
+        "oldest_waiting_seconds": round((timezone.now() - lag["oldest"]).total_seconds()) if lag["oldest"] else 0,
+        "oldest_check_at": counts["oldest"],
+        "free_bytes": free_bytes,
+        "is_answering": is_answering,
+    }
 
 
 def _probe_place() -> int | None:

@@ -52,3 +52,23 @@ def test_a_key_file_that_others_may_read_is_refused(production: Settings, tmp_pa
     production.MASTER_KEY, production.MASTER_KEY_FILE = "", str(key)
     with pytest.raises(ImproperlyConfigured, match=r"portal\.E004.*chmod 400"):
         refuse_unsafe_configuration()
+
+
+@pytest.mark.parametrize(
+    ("options", "lock_days", "code"),
+    [
+        ({"location": ""}, 0, "portal.E005"),
+        ("the first one's", 0, "portal.E006"),
+        ({"location": "/mnt/nas"}, 30, "portal.E007"),
+    ],
+)
+def test_a_second_place_that_is_none_is_refused(
+    production: Settings, options: object, lock_days: int, code: str
+) -> None:
+    first = production.STORAGES["blobs"]
+    chosen = first["OPTIONS"] if isinstance(options, str) else options
+    production.STORAGES = production.STORAGES | {"replica-nas": {"BACKEND": first["BACKEND"], "OPTIONS": chosen}}
+    production.REPLICAS = {"replica-nas": "PORTAL_REPLICA_NAS"}
+    production.REPLICA_LOCK_DAYS = {"replica-nas": lock_days} if lock_days else {}
+    with pytest.raises(ImproperlyConfigured, match=f"{code}.*Fix: .*"):
+        refuse_unsafe_configuration()

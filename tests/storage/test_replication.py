@@ -10,6 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -19,7 +21,8 @@ from apps.storage.disk_place import DiskPlace
 from apps.storage.errors import BlobMissingError, CorruptBlobError, PlaceFullError, PlaceUnavailableError
 from apps.storage.models import Blob, Copy
 from apps.storage.places import Place, place_named
-from apps.storage.services import destroy, iterate_blob, open_blob, write_blob, write_blobs
+from apps.storage.s3_place import S3Place
+from apps.storage.services import destroy, iterate_blob, open_blob, places_report, write_blob, write_blobs
 from tests.s3_server import S3Server
 
 SMALL, LARGE = secrets.token_bytes(300_000), secrets.token_bytes(5 * 1024 * 1024)
@@ -290,3 +293,83 @@ def test_the_sweep_removes_leftovers_from_every_place(clinic: Clinic, disk: Disk
     assert sweep.remove_leftovers(timezone.now() + timedelta(hours=3)) == 1
     assert not stray.exists()
     assert second.exists(blob.object_name)
+
+
+@pytest.fixture
+def locked(s3_server: S3Server, disk: DiskPlace, settings: Settings) -> S3Place:
+    """A bucket with Object Lock as the second place."""
+    name = f"locked-{secrets.token_hex(8)}"
+    s3_server.client().create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    settings.STORAGES = settings.STORAGES | {"replica-vault": s3_server.storage(name)}
+    settings.REPLICAS = {"replica-vault": "PORTAL_REPLICA_VAULT"}
+    settings.REPLICA_LOCK_DAYS = {"replica-vault": 30}
+    place = place_named("replica-vault")
+    assert isinstance(place, S3Place)
+    return place
+
+
+def test_a_thief_with_every_key_cannot_destroy_a_locked_copy_BAK_02_F16(
+    clinic: Clinic, disk: DiskPlace, locked: S3Place, s3_server: S3Server
+) -> None:
+    blob = write_blob(clinic, "file", [SMALL])
+    replication.copy_due()
+    [copy] = Copy.objects.filter(place="replica-vault")
+    assert copy.locked_until > timezone.now() + timedelta(days=29)
+    disk.delete([blob.object_name])
+    # The thief: every credential the application has, and all that S3 lets them try.
+    client, target = s3_server.client(), {"Bucket": locked.bucket, "Key": locked.key_of(blob.object_name)}
+    [version] = [each["VersionId"] for each in client.list_object_versions(Bucket=locked.bucket)["Versions"]]
+    sooner = {"Mode": "COMPLIANCE", "RetainUntilDate": timezone.now() + timedelta(seconds=1)}
+    for refused in (
+        lambda: client.delete_object(**target, VersionId=version),
+        lambda: client.delete_object(**target, VersionId=version, BypassGovernanceRetention=True),
+        lambda: client.put_object_retention(**target, VersionId=version, Retention=sooner),
+    ):
+        with pytest.raises(ClientError):
+            refused()
+    client.delete_object(**target)
+    client.put_object(**target, Body=b"overwritten")
+    whole = client.get_object(**target, VersionId=version)["Body"].read()
+    assert hashlib.sha256(whole).digest() == bytes(copy.ciphertext_sha256)
+    with pytest.raises(CorruptBlobError):
+        content_of(blob)
+    # Both present versions are bad now; the locked one comes back by itself, and then goes everywhere.
+    replication.copy_due()
+    replication.copy_due()
+    assert content_of(blob) == SMALL
+    assert stored_bytes(disk, blob) == stored_bytes(locked, blob) == whole
+
+
+def test_a_lock_is_prolonged_when_half_of_it_is_over(clinic: Clinic, locked: S3Place) -> None:
+    write_blob(clinic, "file", [SMALL])
+    replication.copy_due()
+    copies_there = Copy.objects.filter(place="replica-vault")
+    for left, is_prolonged in ((20, False), (10, True)):
+        before = timezone.now() + timedelta(days=left)
+        copies_there.update(locked_until=before, checked_at=timezone.now() - timedelta(days=2))
+        scrub.scrub_due(timedelta(minutes=5), seconds=10)
+        assert (copies_there.get().locked_until > before) == is_prolonged
+
+
+def test_a_replaced_disk_is_filled_by_one_command(
+    clinic: Clinic, disk: DiskPlace, second: DiskPlace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blob = write_blob(clinic, "file", [SMALL])
+    replication.copy_due()
+    disk.delete([blob.object_name])
+    call_command("rebuild_place", "blobs")
+    assert "blobs is whole again" in capsys.readouterr().out
+    assert stored_bytes(disk, blob) == stored_bytes(second, blob)
+    with pytest.raises(CommandError, match="PORTAL_REPLICAS"):
+        call_command("rebuild_place", "nowhere")
+
+
+def test_the_report_counts_what_each_place_has(clinic: Clinic, disk: DiskPlace, second: DiskPlace) -> None:
+    first = write_blob(clinic, "file", [SMALL])
+    replication.copy_due()
+    write_blob(clinic, "file", [SMALL])
+    disk.delete([first.object_name])
+    content_of(first)
+    here, there = places_report()
+    assert (here["name"], here["good"], here["damaged"], here["is_answering"]) == ("blobs", 0, 1, True)
+    assert (there["name"], there["good"], there["waiting"]) == ("replica-second", 1, 1)
