@@ -51,4 +51,4 @@ lock: $(VENV)/bin/python
 	$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header requirements.txt -c requirements-dev.lock -o requirements.lock
 
 clean:
-	rm -rf .venv node_modules static/vendor static/root/ohif
+	rm -rf .venv node_modules static/vendor static/root/ohif static/root/quick

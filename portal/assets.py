@@ -34,7 +34,7 @@ def collect_static() -> None:
         return
     django.setup()
     # Earlier files stay: a server that runs from this folder still names them.
-    call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["root", "tour"])
+    call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=["root", "tour", "viewer"])
 
 
 if __name__ == "__main__":

@@ -111,18 +111,18 @@ class World:
         study = self.studies[number]
         member = str(self._member().public_id)
         table: dict[str, dict[str, str]] = {
-            "patient": {"public_id": study.patient.public_id},
+            **of_all("patient", "patient-download", public_id=study.patient.public_id),
             **of_all("study", "study-views", "study-download", "share-create", "viewer", public_id=study.public_id),
             "study-uploads": {"study_id": study.public_id},
             **of_all("viewer-reports", "share-viewer-reports", link_id=link, public_id=self.series[number].public_id),
             "viewer-mode": {"public_id": study.public_id, "mode": "viewer"},
-            "series-thumbnail": {"public_id": self.series[number].public_id},
+            **of_all("series-thumbnail", "series-download", public_id=self.series[number].public_id),
             "document": {"public_id": self.documents[number].public_id},
             **of_all("upload-batch", "upload-files", "upload-close", batch_id=self.batches[number].public_id),
             **of_all("upload-progress", "upload-results", batch_id=self.batches[number].public_id),
             "dicomweb-store-status": {"batch_id": self.stow.public_id if self.stow else ""},
             **of_all("link-detail", "link-revoke", "link-pause", "link-resume", "link-extend", link_id=link),
-            **of_all("share-visits", "share-pass-on", "share-end", link_id=link),
+            **of_all("share-visits", "share-pass-on", "share-end", "share-download-all", link_id=link),
             **of_all(
                 "share-child-revoke", "share-child-pause", "share-child-resume",
                 link_id=link, child_id=self.children[number].share.link.public_id,

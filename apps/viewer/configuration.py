@@ -27,6 +27,8 @@ class Configuration:
     series_instance_uid: str
     home_url: str
     home_label: str
+    quick_url: str
+    quick_label: str
     title: str
     logo_url: str
 

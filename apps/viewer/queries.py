@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db.models import QuerySet
+
 from apps.dicom import sop_classes
 from apps.dicom.parse import parse_header
 from apps.dicom.report import ReportItem, report_items
 from apps.dicom.sop_classes import Kind
 from apps.storage.services import open_blob
-from apps.studies.models import Instance, Study
+from apps.studies.models import Instance, Series, Study
 
 # What the viewer shows on its own; all else it lays over images, or cannot show.
 _SHOWN = frozenset({Kind.IMAGE, Kind.VIDEO, Kind.WAVEFORM})
@@ -69,13 +71,19 @@ def first_series(found: list[SeriesContent]) -> str:
 
 def papers(study: Study) -> list[Paper]:
     """Return the objects of a study in words; reports with what they say, at most MAX_REPORTS. Reads their blobs."""
-    rows = (
-        Instance.objects.filter(series__study=study)
-        .select_related("blob")
-        .order_by("series__series_number", "series_id", "instance_number", "pk")
-    )
+    rows = Instance.objects.filter(series__study=study).order_by("series__series_number", "series_id")
+    return _papers(rows)
+
+
+def reports(series: Series) -> list[Paper]:
+    """Return the objects of a series in words, as `papers` does those of a study."""
+    return _papers(Instance.objects.filter(series=series).order_by())
+
+
+def _papers(rows: QuerySet[Instance]) -> list[Paper]:
     found = []
-    for instance in rows[:MAX_REPORTS]:
+    ordered = rows.select_related("blob").order_by(*rows.query.order_by, "instance_number", "pk")
+    for instance in ordered[:MAX_REPORTS]:
         items: list[ReportItem] = []
         if sop_classes.is_report(instance.sop_class_uid):
             with open_blob(instance.blob) as file:

@@ -1,7 +1,7 @@
-"""The pages of the viewer and what each asks for.
+"""The pages of the viewers and what each asks for.
 
-The viewer is a program of its own with its own routes below the page it was opened at: `<page>/viewer` shows the study,
-and reloading that must work, so that it is served at both.
+The quick viewer stands at the page itself. The full viewer is a program with routes of its own below it: its
+`<page>/viewer` shows the study, and reloading that must work.
 """
 
 from __future__ import annotations
@@ -16,6 +16,15 @@ _RECIPIENT = "v/<str:link_id>/studies/<str:public_id>/"
 urlpatterns = [
     page(_MEMBER, views.viewer, Rule.clinic(Capability.STUDY_VIEW), name="viewer"),
     page(f"{_MEMBER}<slug:mode>", views.viewer, Rule.clinic(Capability.STUDY_VIEW), name="viewer-mode"),
+    page(
+        "c/<slug:clinic_slug>/reports/<str:public_id>/",
+        views.viewer_reports,
+        Rule.clinic(Capability.STUDY_VIEW),
+        name="viewer-reports",
+    ),
     page(_RECIPIENT, views.share_viewer, Rule.link(), name="share-viewer"),
     page(f"{_RECIPIENT}<slug:mode>", views.share_viewer, Rule.link(), name="share-viewer-mode"),
+    page(
+        "v/<str:link_id>/reports/<str:public_id>/", views.share_viewer_reports, Rule.link(), name="share-viewer-reports"
+    ),
 ]

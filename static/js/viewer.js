@@ -52,13 +52,19 @@
   };
 
   const isPhone = window.innerWidth < 768;
-  const brand = (react) => react.createElement(
+  const quick = (react) => settings.quick_url && react.createElement(
     "a",
-    { href: settings.home_url, className: "vb-viewer-brand", title: settings.home_label, "aria-label": settings.home_label },
+    { href: settings.quick_url, className: "vb-viewer-quick", key: "quick" },
+    settings.quick_label,
+  );
+  const home = (react) => react.createElement(
+    "a",
+    { href: settings.home_url, key: "home", className: "vb-viewer-brand", title: settings.home_label, "aria-label": settings.home_label },
     react.createElement("span", { className: "vb-viewer-back", "aria-hidden": "true" }, "\u2039"),
     react.createElement("img", { src: settings.logo_url, width: 26, height: 26, alt: "" }),
     react.createElement("span", { className: "vb-viewer-name" }, settings.title),
   );
+  const brand = (react) => react.createElement("span", { className: "vb-viewer-head" }, [home(react), quick(react)]);
 
   window.config = {
     name: "viewbox",

@@ -1,4 +1,4 @@
-"""The viewer's page: who gets it, what it is told, and what it may do in the browser."""
+"""The full viewer's page: who gets it, what it is told, and what it may do in the browser."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _built(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def path(study: Study) -> str:
-    return f"/c/alpha/viewer/{study.public_id}/"
+    return f"/c/alpha/viewer/{study.public_id}/viewer"
 
 
 def told(response: HttpResponse) -> dict[str, Any]:
@@ -72,23 +72,24 @@ def test_images_come_before_papers(as_bob: Client, study: Study) -> None:
 
 
 def test_reloading_finds_the_page_again(as_bob: Client, study: Study) -> None:
-    again = as_bob.get(f"{path(study)}viewer?StudyInstanceUIDs={study.study_instance_uid}")
+    again = as_bob.get(f"{path(study)}?StudyInstanceUIDs={study.study_instance_uid}")
     assert again.status_code == 200
-    assert told(again)["base_path"] == path(study).rstrip("/")
-    assert as_bob.get(f"{path(study)}dicomjson").status_code == 404
+    assert told(again)["base_path"] == path(study).removesuffix("/viewer")
+    assert as_bob.get(path(study).replace("/viewer", "/dicomjson")).status_code == 404
 
 
 def test_whole_slide_images_open_in_their_own_mode(as_bob: Client, clinic_a: Clinic, study: Study) -> None:
     assert told(as_bob.get(path(study)))["mode"] == "viewer"
     with clinic_scope(clinic_a):
         Study.objects.update(modalities_in_study="ANN\\SM")
-    assert told(as_bob.get(path(study)))["mode"] == "microscopy"
+    opened = told(as_bob.get(path(study).removesuffix("viewer")))
+    assert (opened["mode"], opened["quick_url"]) == ("microscopy", "")
 
 
 def test_a_foreign_study_is_not_there(as_charlie: Client, as_bob: Client, study: Study, foreign_study: Study) -> None:
     assert as_bob.get(path(foreign_study)).status_code == 404
     assert as_charlie.get(path(study)).status_code == 404
-    assert as_charlie.get(f"/c/beta/viewer/{study.public_id}/").status_code == 404
+    assert as_charlie.get(f"/c/beta/viewer/{study.public_id}/viewer").status_code == 404
 
 
 @pytest.mark.parametrize("role", [Role.UPLOADER, Role.AUDITOR, Role.BILLING])
@@ -127,7 +128,7 @@ def test_nothing_in_the_address_reaches_the_viewer_WEB_09(as_bob: Client, study:
     assert evil not in page(response)
     configuration = told(response)
     assert configuration["study_instance_uid"] == study.study_instance_uid
-    for key in ("assets_url", "base_path", "dicomweb_root", "home_url", "logo_url"):
+    for key in ("assets_url", "base_path", "dicomweb_root", "home_url", "quick_url", "logo_url"):
         assert configuration[key].startswith("/")
         assert not configuration[key].startswith("//")
 
