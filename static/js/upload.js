@@ -1,37 +1,43 @@
-/* The upload page: takes files, folders and archives, sends them in groups, and says what became of each.
+/* The upload page: takes files, folders, archives and discs, and says what became of each.
 
-   Loose files travel together (one request for every few megabytes), large ones alone; three requests are under way at
-   once. A request that fails for the line's sake is sent again; the server knows the file by its number and never takes
-   it twice. Whatever comes from outside is set as text, never as markup. */
+   It reads the beginning of every file in a worker (upload-scan.js), gives the files to the line (upload-line.js), which
+   sends them, and shows them in a list of any length (upload-list.js). All addresses come with the page's configuration:
+   the page is the same for a member and for whoever holds an upload-request link. Whatever comes from outside is set as
+   text, never as markup. */
 
-const GROUP_BYTES = 16 * 1024 * 1024;
-const GROUP_FILES = 50;
-const ALONE_BYTES = 8 * 1024 * 1024;
-const PARALLEL = 3;
-const ATTEMPTS = 8;
-const POLL_MS = 1200;
-const BUILD_ROWS = 400;
+const DRAW_MS = 250;
+const SPEED_WINDOW_MS = 15000;
 const STUDY_BUTTONS = 5;
-const RETRY_STATUS = new Set([0, 408, 425, 429, 500, 502, 503, 504]);
+const SCANNED_AT_ONCE = 500;
+const SORTED_BY_NUMBER = 5000;
+const OPEN = ["looking", "waiting", "sending", "received"];
+const GROUPS = {
+  open: OPEN, stored: ["stored", "waiting-inbox"], earlier: ["earlier", "twice"], duplicate: ["duplicate"],
+  problem: ["rejected", "conflict", "failed"], ignored: ["ignored"],
+};
+const GROUP_OF = Object.fromEntries(Object.entries(GROUPS).flatMap(([name, states]) => states.map((state) => [state, name])));
+const SUMMED_UP = ["stored", "earlier", "duplicate", "problem", "ignored"];
+// As apps.audit.export.quote_formula: a spreadsheet takes a cell that begins so for a formula.
+const FORMULA = /^\s*[=+\-@\t\r\n|%\uff1d\uff0b\uff0d\uff20]/;
 
 const root = document.getElementById("upload");
-if (root) start(root);
+if (root) start(root, JSON.parse(document.getElementById("upload-config").textContent));
 
-function start(page) {
-  const words = JSON.parse(document.getElementById("upload-words").textContent);
+async function start(page, config) {
+  const [{ Line }, { UploadList }] = await Promise.all([import(config.assets.line), import(config.assets.list)]);
+  const words = config.words;
+  const language = document.documentElement.lang;
+  const number = new Intl.NumberFormat(language);
   const find = (name) => page.querySelector(`[data-part="${name}"]`);
-  const part = {
-    drop: find("drop"), overall: find("overall"), bar: find("bar"), sent: find("sent"), done: find("done"),
-    notice: find("notice"), list: find("list"), more: find("more"), stop: find("stop"), again: find("again"),
-    link: find("link"), studies: find("studies"), filters: find("filters"), row: document.getElementById("upload-row"),
-  };
-  const maxFileBytes = Number(page.dataset.maxFileBytes);
-  const inOrder = new Intl.Collator(document.documentElement.lang, { numeric: true });
-  const number = new Intl.NumberFormat(document.documentElement.lang);
+  const part = Object.fromEntries(
+    ["drop", "overall", "bar", "sent", "done", "notice", "note", "signIn", "slow", "list", "box", "empty", "more", "pause",
+      "resume", "cancel", "again", "csv", "link", "studies", "filters"].map((name) => [name, find(name)]),
+  );
   const state = {
-    batch: null, items: [], queue: [], active: new Set(), stopped: false, closed: true, byUpload: new Map(), byKey: new Map(),
-    cursor: "", polling: false, startedAt: 0, filter: "all", studies: new Map(), building: 0, spoken: 0,
+    items: [], byKey: new Map(), byUpload: new Map(), members: new Map(), chosen: new Map(), counts: {}, bytes: 0,
+    filter: "all", shown: [], studies: new Map(), speeds: [], scanning: 0, drawnAt: 0, spokenAt: 0, isListStale: false,
   };
+  for (const name of [...Object.keys(GROUPS), "expanded"]) state.counts[name] = 0;
 
   const say = (word, values = {}) =>
     words[word].replace(/\{(\w+)\}/g, (whole, name) => (name in values ? String(values[name]) : whole));
@@ -43,8 +49,7 @@ function start(page) {
     let unit = 0;
     while (value >= 1024 && unit < units.length - 1) { value /= 1024; unit += 1; }
     const digits = value < 100 ? 1 : 0;
-    const text = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: digits }).format(value);
-    return `${text} ${units[unit]}`;
+    return `${new Intl.NumberFormat(language, { maximumFractionDigits: digits }).format(value)} ${units[unit]}`;
   };
 
   // --- choosing ------------------------------------------------------------------------------------------------------
@@ -84,12 +89,8 @@ function start(page) {
 
   async function walk(entry, path, found) {
     if (entry.isFile) {
-      try {
-        const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-        found.push({ file, name: path + entry.name });
-      } catch {
-        found.push({ file: null, name: path + entry.name });
-      }
+      const file = await new Promise((resolve) => entry.file(resolve, () => resolve(null)));
+      found.push({ file, name: path + entry.name });
       return;
     }
     const reader = entry.createReader();
@@ -102,398 +103,316 @@ function start(page) {
     }
   }
 
-  // --- taking --------------------------------------------------------------------------------------------------------
+  // --- looking at what was chosen ------------------------------------------------------------------------------------
+  const worker = new Worker(config.assets.scan);
+  const answers = new Map();
+  let questions = 0;
+  worker.postMessage({ parser: config.assets.parser });
+  worker.onmessage = ({ data }) => {
+    const answer = answers.get(data.number);
+    answers.delete(data.number);
+    if (answer) answer(data);
+  };
+  const ask = (question, answered) => new Promise((resolve) => {
+    questions += 1;
+    answers.set(questions, (found) => { answered(found); resolve(); });
+    question(questions);
+  });
+  function look(items) {
+    const files = [];
+    const asked = items.map((item) => ask(
+      (n) => files.push({ number: n, file: item.file }), (found) => { item.kind = found.kind; item.uid = found.uid || ""; },
+    ));
+    worker.postMessage({ files });
+    return Promise.all(asked);
+  }
+  const takeFingerprint = (item) => ask(
+    (n) => worker.postMessage({ fingerprint: { number: n, file: item.file } }),
+    (found) => { item.fingerprint = found.fingerprint; },
+  );
+
+  const line = new Line(config, {
+    change: set,
+    progress: refresh,
+    notice: (word, kind, sentence) => tell(word ? sentence || words[word] : "", kind, word),
+    slow: (is) => { part.slow.hidden = !is; },
+    row: accept,
+    hasRepeatable: () => state.items.some((item) => item.canRepeat),
+  });
+
   async function take(chosen) {
     if (!chosen.length) return;
-    if (!state.startedAt) state.startedAt = performance.now();
-    state.stopped = false;
-    chosen.sort((one, other) => inOrder.compare(one.name, other.name));
+    if (chosen.length <= SORTED_BY_NUMBER) {
+      const inOrder = new Intl.Collator(language, { numeric: true });
+      chosen.sort((one, other) => inOrder.compare(one.name, other.name));
+    }
     page.classList.add("is-used");
-    const added = chosen.map(({ file, name }) => {
+    part.overall.hidden = false;
+    const added = [];
+    for (const { file, name } of chosen) {
       const item = {
-        key: String(state.items.length + 1), file, name, bytes: file ? file.size : 0, sent: 0, state: "waiting",
-        text: words.waiting, study: "", archive: null, element: null,
+        key: line.newKey(), file, name, bytes: file ? file.size : 0, sent: 0, state: "", text: "", study: "", version: 0,
+        kind: "", uid: "", fingerprint: "", tusUrl: "", canRepeat: false, isCancelled: false,
       };
       state.items.push(item);
+      const same = `${name} ${item.bytes} ${file ? file.lastModified : ""}`;
+      const first = state.chosen.get(same);
+      if (first && !first.isCancelled) { set(item, "twice", words.twice); continue; }
+      state.chosen.set(same, item);
       state.byKey.set(item.key, item);
-      if (!file) fail(item, words.unreadable);
-      else if (item.bytes > maxFileBytes) fail(item, say("tooLarge", { limit: size(maxFileBytes) }));
-      return item;
-    });
-    part.overall.hidden = false;
-    part.again.hidden = true;
-    buildRows();
-    refresh();
-    if (!state.batch && !(await begin())) {
-      for (const item of added) if (item.state === "waiting") fail(item, words.notSent, true);
+      if (!file) { set(item, "failed", words.unreadable); continue; }
+      state.bytes += item.bytes;
+      set(item, "looking", words.looking);
+      added.push(item);
+    }
+    changed();
+    await lookAndSend(added);
+  }
+
+  /* The first files are under way while the last are still being looked at. */
+  async function lookAndSend(items) {
+    state.scanning += items.length;
+    const takings = [];
+    for (let i = 0; i < items.length; i += SCANNED_AT_ONCE) {
+      const some = items.slice(i, i + SCANNED_AT_ONCE);
+      await look(some);
+      for (const item of some) {
+        if (item.isCancelled) continue;
+        const limit = item.kind === "archive" ? config.maxArchiveBytes : config.maxFileBytes;
+        if (item.kind === "unreadable") set(item, "failed", words.unreadable);
+        else if (item.bytes > limit) set(item, "failed", say("tooLarge", { limit: size(limit) }));
+        else {
+          if (line.isLarge(item)) await takeFingerprint(item);
+          set(item, "waiting", words.waiting);
+        }
+      }
+      state.scanning -= some.length;
+      takings.push(line.take(some.filter((item) => item.state === "waiting")));
       refresh();
-      return;
     }
-    if (state.closed && !state.batch.isOpen) {
-      state.batch = null;
-      return takeAgain(added);
+    await Promise.all(takings);
+  }
+
+  part.pause.addEventListener("click", () => { line.pause(); refresh(); });
+  part.resume.addEventListener("click", () => { repeat(); line.goOn(); refresh(); });
+  part.again.addEventListener("click", () => { repeat(); refresh(); });
+  part.cancel.addEventListener("click", () => {
+    if (!window.confirm(words.cancelQuestion)) return;
+    for (const item of state.items) {
+      if (!["looking", "waiting", "sending"].includes(item.state) && !item.canRepeat) continue;
+      item.canRepeat = false;
+      item.sent = 0;
+      set(item, "failed", words.cancelled);
+      item.isCancelled = true;
     }
-    enqueue(added.filter((item) => item.state === "waiting"));
-  }
-
-  async function takeAgain(items) {
-    if (await begin()) enqueue(items.filter((item) => item.state === "waiting"));
-    else for (const item of items) if (item.state === "waiting") fail(item, words.notSent, true);
-    refresh();
-  }
-
-  async function begin() {
-    const form = new FormData();
-    if (page.dataset.study) form.append("study", page.dataset.study);
-    const answer = await persist(() => post(page.dataset.beginUrl, form));
-    if (!answer.body || answer.status !== 201) {
-      tell(reason(answer), "danger");
-      return false;
-    }
-    state.batch = { ...answer.body, isOpen: true };
-    state.closed = false;
-    state.cursor = "";
-    part.link.href = state.batch.page_url;
-    part.link.hidden = false;
-    tell("");
-    return true;
-  }
-
-  function enqueue(items) {
-    let group = [];
-    let bytes = 0;
-    const flush = () => { if (group.length) state.queue.push(group); group = []; bytes = 0; };
-    for (const item of items) {
-      item.batch = state.batch;
-      if (item.bytes > ALONE_BYTES) { state.queue.push([item]); continue; }
-      if (group.length && (bytes + item.bytes > GROUP_BYTES || group.length >= GROUP_FILES)) flush();
-      group.push(item);
-      bytes += item.bytes;
-    }
-    flush();
-    pump();
-    poll();
-  }
-
-  // --- sending -------------------------------------------------------------------------------------------------------
-  function pump() {
-    while (!state.stopped && state.active.size < PARALLEL && state.queue.length) {
-      const group = state.queue.shift();
-      const task = send(group).finally(() => { state.active.delete(task); pump(); });
-      state.active.add(task);
-    }
-    part.stop.hidden = !(state.active.size || state.queue.length);
-    if (!state.active.size && !state.queue.length) close();
-  }
-
-  async function send(group) {
-    const batch = group[0].batch;
-    const form = new FormData();
-    // The names come first: a multipart file name loses its folders on the way.
-    form.append("names", JSON.stringify(Object.fromEntries(group.map((item) => [item.key, item.name]))));
-    for (const item of group) {
-      form.append(item.key, item.file, "file");
-      set(item, "sending", words.sending);
-    }
-    const answer = await persist(() => post(batch.files_url, form, (loaded) => {
-      let left = loaded;
-      for (const item of group) {
-        item.sent = Math.min(item.bytes, left);
-        left = Math.max(0, left - item.bytes);
-        if (group.length === 1 && item.bytes > ALONE_BYTES) progress(item);
-      }
-      refresh();
-    }));
-    if (answer.status === 200 && answer.body) {
-      const answered = new Map(answer.body.files.map((row) => [row.key, row]));
-      for (const item of group) {
-        const row = answered.get(item.key);
-        if (!row) { fail(item, words.notSent, true); continue; }
-        item.sent = item.bytes;
-        item.file = row.state === "failed" ? item.file : null;
-        if (row.id) state.byUpload.set(row.id, item);
-        if (item.early) { accept(item.early); item.early = null; } else settle(item, row);
-      }
-    } else {
-      const text = reason(answer);
-      const isAboutPerson = [401, 403].includes(answer.status);
-      for (const item of group) { item.sent = 0; fail(item, isAboutPerson ? words.notSent : text, true); }
-      if ([401, 403, 409].includes(answer.status) || (answer.body && answer.body.code === "limit-reached")) {
-        halt(text);
-      }
-    }
-    refresh();
-  }
-
-  function halt(text) {
-    state.stopped = true;
-    for (const group of state.queue) for (const item of group) fail(item, words.notSent, true);
-    state.queue = [];
-    tell(text, "danger");
-  }
-
-  async function persist(request) {
-    for (let attempt = 1; ; attempt += 1) {
-      const answer = await request();
-      const isLine = RETRY_STATUS.has(answer.status) && !(answer.body && answer.body.code);
-      if (!isLine || attempt >= ATTEMPTS || answer.aborted) { if (attempt > 1) tell(""); return answer; }
-      tell(words.lineLost, "warning");
-      const pause = Math.min(30000, 1000 * 2 ** (attempt - 1)) * (0.75 + Math.random() / 2);
-      await new Promise((resolve) => {
-        const timer = setTimeout(done, pause);
-        function done() { clearTimeout(timer); window.removeEventListener("online", done); resolve(); }
-        window.addEventListener("online", done);
-      });
-    }
-  }
-
-  const requests = new Set();
-  function post(url, form, onProgress) {
-    return new Promise((resolve) => {
-      const request = new XMLHttpRequest();
-      requests.add(request);
-      const finish = (answer) => { requests.delete(request); resolve(answer); };
-      request.open("POST", url);
-      request.setRequestHeader("X-CSRFToken", page.dataset.csrf);
-      request.setRequestHeader("Accept", "application/json");
-      if (onProgress) request.upload.addEventListener("progress", (event) => onProgress(event.loaded));
-      request.addEventListener("load", () => {
-        let body = null;
-        try { body = JSON.parse(request.responseText); } catch { /* a page instead of an answer */ }
-        const isElsewhere = request.responseURL && !request.responseURL.endsWith(url);
-        finish({ status: isElsewhere ? 401 : request.status, body: isElsewhere ? null : body });
-      });
-      request.addEventListener("error", () => finish({ status: 0, body: null }));
-      request.addEventListener("abort", () => finish({ status: 0, body: null, aborted: true }));
-      request.send(form);
-    });
-  }
-
-  function reason(answer) {
-    if (answer.aborted) return words.stopped;
-    if (answer.status === 401) return words.signedOut;
-    if (answer.body && answer.body.message) return answer.body.message;
-    if (answer.status === 403) return words.signedOut;
-    if (answer.status === 413) return say("tooLarge", { limit: size(maxFileBytes) });
-    if (answer.status === 0) return words.noLine;
-    return words.serverError;
-  }
-
-  async function close() {
-    const batch = state.batch;
-    if (!batch || !batch.isOpen || state.items.some((item) => item.batch === batch && item.canRepeat)) return;
-    batch.isOpen = false;
-    state.closed = true;
-    await persist(() => post(batch.close_url, new FormData()));
-    refresh();
-  }
-
-  part.stop.addEventListener("click", () => {
-    halt(words.stopped);
-    for (const request of Array.from(requests)) request.abort();
+    line.cancel();
     refresh();
   });
-  part.again.addEventListener("click", async () => {
+
+  /* What the server did not take is sent under a new key: the old one says that it was refused. */
+  function repeat() {
     const items = state.items.filter((item) => item.canRepeat && item.file);
-    state.stopped = false;
-    part.again.hidden = true;
-    tell("");
-    await renewToken();
-    for (const item of items) { item.canRepeat = false; set(item, "waiting", words.waiting); }
-    refresh();
-    if (state.batch && state.batch.isOpen) enqueue(items);
-    else await takeAgain(items);
-  });
-  // Whoever signed in again in another tab has a new token; this page still has the files.
-  async function renewToken() {
-    try {
-      const answer = await fetch(window.location.href, { headers: { "X-Background": "1" }, redirect: "error" });
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("upload");
-      if (fresh) page.dataset.csrf = fresh.dataset.csrf;
-    } catch {
-      /* what is sent next says what is wrong */
+    for (const item of items) {
+      item.canRepeat = false;
+      item.key = line.newKey();
+      item.sent = 0;
+      state.byKey.set(item.key, item);
+      set(item, "waiting", words.waiting);
     }
+    if (items.length) line.take(items);
   }
 
   window.addEventListener("beforeunload", (event) => {
-    if (state.active.size || state.queue.length) event.preventDefault();
+    if (line.isSending || state.scanning) event.preventDefault();
   });
 
   // --- what became of it ---------------------------------------------------------------------------------------------
-  const isPending = (item) => item.state === "received";
-
-  async function poll() {
-    if (state.polling) return;
-    state.polling = true;
-    state.isSettled = false;
-    while (state.batch && (state.active.size || state.queue.length || !state.isSettled || state.items.some(isPending))) {
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-      try {
-        const url = new URL(state.batch.results_url, window.location.href);
-        if (state.cursor) url.searchParams.set("after", state.cursor);
-        const answer = await fetch(url, { headers: { "X-Background": "1", Accept: "application/json" }, redirect: "error" });
-        if (!answer.ok) continue;
-        const body = await answer.json();
-        state.cursor = body.after;
-        // The server knows of members of archives that this page has not heard of yet.
-        state.isSettled = body.is_done;
-        for (const row of body.uploads) accept(row);
-        refresh();
-      } catch {
-        /* the line or the server is away: asked again in a moment */
-      }
-    }
-    state.polling = false;
-    refresh();
-  }
-
   function accept(row) {
-    let item = state.byUpload.get(row.id);
-    if (!item && row.key) {
-      // Its outcome can overtake the answer to the request that brought it.
-      item = state.byKey.get(row.key);
-      if (item && item.batch === state.batch && item.state === "sending") { item.early = row; return; }
-    }
+    let item = state.byUpload.get(row.id) || (row.key && state.byKey.get(row.key)) || null;
     if (!item && row.archive) {
       const archive = state.byUpload.get(row.archive);
-      item = { key: "", name: archive ? `${archive.name} › ${row.name}` : row.name, bytes: 0, sent: 0, archive, state: "received" };
+      item = {
+        key: "", file: null, inArchive: row.archive, name: archive ? `${archive.name} › ${row.name}` : row.name,
+        bytes: 0, shownBytes: row.size, sent: 0, state: "", text: "", study: "", version: 0,
+      };
       state.items.push(item);
-      state.byUpload.set(row.id, item);
-      buildRows();
+      if (!archive) state.members.set(row.archive, [...(state.members.get(row.archive) || []), item]);
+      changed();
     }
-    if (item) settle(item, row);
-  }
-
-  function settle(item, row) {
-    item.isFinished = row.is_finished;
-    if (row.state === "expanded") item.isArchive = true;
-    set(item, row.state, row.text);
+    if (!item) return;
+    state.byUpload.set(row.id, item);
+    nameMembers(row.id, item);
+    if (!row.is_finished) {
+      if (item.state === "waiting" || item.state === "sending") set(item, "received", words.received);
+      return;
+    }
+    item.sent = item.bytes;
+    if (row.code === "limit-reached" && item.file) {
+      item.canRepeat = true;
+      line.hold("quota");
+      set(item, "failed", row.text);
+      return;
+    }
+    set(item, row.state === "waiting" ? "waiting-inbox" : row.state, row.text);
+    if (!["failed", "rejected"].includes(item.state)) item.file = null;
     if (row.study_url && item.study !== row.study_url) {
       item.study = row.study_url;
       state.studies.set(row.study_url, (state.studies.get(row.study_url) || 0) + 1);
       showStudies();
-      show(item);
     }
   }
 
-  function fail(item, text, canRepeat = false) {
-    item.canRepeat = canRepeat;
-    set(item, "failed", text);
+  /* Members can be heard of before their archive. */
+  function nameMembers(id, archive) {
+    for (const member of state.members.get(id) || []) {
+      member.name = `${archive.name} › ${member.name}`;
+      member.version += 1;
+    }
+    state.members.delete(id);
   }
 
   function set(item, name, text) {
+    if (item.state === name && item.text === text) return;
+    const before = GROUP_OF[item.state] || item.state;
+    const after = GROUP_OF[name] || name;
+    if (before) state.counts[before] -= 1;
+    state.counts[after] += 1;
     item.state = name;
     item.text = text;
-    show(item);
+    item.version += 1;
+    if (before !== after) state.isListStale = true;
+    refresh();
+  }
+
+  function changed() {
+    state.isListStale = true;
+    refresh();
   }
 
   // --- showing -------------------------------------------------------------------------------------------------------
-  const GROUPS = {
-    stored: ["stored"], duplicate: ["duplicate"], problem: ["rejected", "conflict", "failed"], ignored: ["ignored"],
-  };
-  const groupOf = (item) => Object.keys(GROUPS).find((name) => GROUPS[name].includes(item.state)) || "open";
-
-  function buildRows() {
-    if (state.building) return;
-    const build = () => {
-      const fragment = document.createDocumentFragment();
-      let made = 0;
-      for (let i = state.builtTo || 0; i < state.items.length && made < BUILD_ROWS; i += 1, made += 1) {
-        const item = state.items[i];
-        item.element = part.row.content.firstElementChild.cloneNode(true);
-        item.element.querySelector("[data-part=name]").textContent = item.name;
-        item.element.querySelector("[data-part=size]").textContent = item.bytes ? size(item.bytes) : "";
-        show(item);
-        fragment.append(item.element);
-      }
-      state.builtTo = (state.builtTo || 0) + made;
-      part.list.append(fragment);
-      state.building = state.builtTo < state.items.length ? requestAnimationFrame(build) : 0;
-    };
-    state.building = requestAnimationFrame(build);
-  }
-
-  function show(item) {
-    const element = item.element;
-    if (!element) return;
+  const list = new UploadList(part.box, part.list, document.getElementById("upload-row"), (element, item) => {
     element.dataset.state = item.state;
-    element.querySelector("[data-part=text]").textContent = item.text;
-    element.hidden = state.filter !== "all" && groupOf(item) !== state.filter;
+    element.querySelector("[data-part=name]").textContent = item.name;
+    element.title = `${item.name}\n${item.text}`;
+    const bytes = item.shownBytes || item.bytes;
+    element.querySelector("[data-part=size]").textContent = bytes ? size(bytes) : "";
+    const isUnderWay = item.state === "sending" && line.isLarge(item) && item.sent > 0;
+    const percent = Math.floor((100 * item.sent) / Math.max(1, item.bytes));
+    element.querySelector("[data-part=text]").textContent = !isUnderWay ? item.text
+      : item.sent >= item.bytes ? words.securing : say("sendingPart", { percent });
     const bar = element.querySelector("[data-part=progress]");
-    if (item.state !== "sending") bar.hidden = true;
+    bar.hidden = !isUnderWay;
+    bar.max = item.bytes || 1;
+    bar.value = item.sent;
     const link = element.querySelector("[data-part=study]");
     link.hidden = !item.study;
     if (item.study) link.href = item.study;
-  }
+  });
 
-  function progress(item) {
-    if (!item.element || item.state !== "sending") return;
-    const bar = item.element.querySelector("[data-part=progress]");
-    bar.hidden = false;
-    bar.max = item.bytes;
-    bar.value = item.sent;
-    const percent = Math.floor((100 * item.sent) / Math.max(1, item.bytes));
-    item.element.querySelector("[data-part=text]").textContent =
-      item.sent >= item.bytes ? words.securing : say("sendingPart", { percent });
-  }
-
-  let scheduled = 0;
-  function refresh() {
-    if (!scheduled) scheduled = requestAnimationFrame(() => { scheduled = 0; draw(); });
+  let timer = 0;
+  function refresh(item = null) {
+    if (item && item.version !== undefined) item.version += 1;
+    if (timer) return;
+    timer = setTimeout(() => { timer = 0; requestAnimationFrame(draw); }, Math.max(0, DRAW_MS - (performance.now() - state.drawnAt)));
   }
 
   function draw() {
-    const mine = state.items.filter((item) => !item.archive);
-    const bytes = mine.reduce((sum, item) => sum + item.bytes, 0);
-    const sentBytes = mine.reduce((sum, item) => sum + item.sent, 0);
-    const arrived = mine.filter((item) => !["waiting", "sending", "failed"].includes(item.state)).length;
-    const counts = { stored: 0, duplicate: 0, problem: 0, ignored: 0, open: 0 };
-    for (const item of state.items) if (item.state !== "expanded") counts[groupOf(item)] += 1;
-    const finished = state.items.filter((item) => groupOf(item) !== "open" || item.state === "expanded").length;
-    const isSending = Boolean(state.active.size || state.queue.length);
-
-    // Half of the bar is the way here, half what is done with it: it never stands still without a reason.
-    part.bar.max = bytes + state.items.length * 1000 || 1;
-    part.bar.value = sentBytes + finished * 1000;
-    const seconds = (performance.now() - state.startedAt) / 1000;
-    const speed = seconds > 1 ? sentBytes / seconds : 0;
-    let line = say("sentLine", {
-      done: number.format(arrived), total: number.format(mine.length), bytes: size(sentBytes), totalBytes: size(bytes),
-    });
-    if (isSending && speed > 0) {
-      line += ` · ${size(speed)}/s`;
-      const left = Math.ceil((bytes - sentBytes) / speed);
-      if (left > 1) line += ` · ${left > 90 ? say("minutesLeft", { count: Math.ceil(left / 60) }) : say("secondsLeft", { count: left })}`;
+    state.drawnAt = performance.now();
+    if (state.isListStale) {
+      state.isListStale = false;
+      state.shown = state.filter === "all" ? state.items : state.items.filter((item) => GROUP_OF[item.state] === state.filter);
     }
-    part.sent.textContent = line;
-    const isDone = !isSending && (state.isSettled || !state.batch) && !state.items.some((item) => isPending(item) || ["waiting", "sending"].includes(item.state));
-    const outcome = isDone ? summary(counts) : say("doneLine", {
-      done: number.format(finished), total: number.format(state.items.length),
-    });
-    // A screen reader hears of it now and then, not ten times a second.
-    const now = performance.now();
-    if (part.done.textContent !== outcome && (isDone || now - state.spoken > 3000 || !part.done.textContent)) {
-      part.done.textContent = outcome;
-      state.spoken = now;
-    } else if (part.done.textContent !== outcome && !state.later) {
-      state.later = setTimeout(() => { state.later = 0; refresh(); }, 3100);
-    }
-    part.overall.classList.toggle("is-done", isDone);
-    part.stop.hidden = !isSending;
-    part.again.hidden = isSending || !state.items.some((item) => item.canRepeat && item.file);
-    part.more.hidden = isDone;
-    for (const button of part.filters.querySelectorAll("[data-filter]")) {
-      const name = button.dataset.filter;
-      const count = name === "all" ? state.items.length : counts[name];
-      button.querySelector("[data-part=count]").textContent = number.format(count);
-      button.hidden = name !== "all" && !count;
-    }
-    page.dataset.done = String(isDone);
+    list.show(state.shown);
+    part.box.hidden = !state.items.length;
+    part.empty.hidden = !state.items.length || Boolean(state.shown.length);
+    drawNumbers();
+    drawButtons();
   }
 
-  function summary(counts) {
-    const parts = ["stored", "duplicate", "problem", "ignored"].filter((name) => counts[name]);
-    const said = parts.map((name) => say(`${name}Count`, { count: number.format(counts[name]) }));
+  function drawNumbers() {
+    let sent = 0;
+    let arrived = 0;
+    let sendable = 0;
+    for (const item of state.items) {
+      if (item.inArchive || item.state === "twice") continue;
+      sendable += 1;
+      if (item.state === "earlier") { arrived += 1; sent += item.bytes; continue; }
+      sent += item.sent;
+      if (!["looking", "waiting", "sending", "failed"].includes(item.state)) arrived += 1;
+    }
+    const total = state.items.length;
+    const finished = total - state.counts.open;
+    // Half of the bar is the way here, half what is done with it: it never stands still without a reason.
+    part.bar.max = state.bytes + total * 1000 || 1;
+    part.bar.value = sent + finished * 1000;
+    part.sent.textContent = state.scanning && !sent
+      ? say("lookingAt", { done: number.format(total - state.scanning), total: number.format(total) })
+      : say("sentLine", {
+        done: number.format(arrived), total: number.format(sendable), bytes: size(sent), totalBytes: size(state.bytes),
+      }) + speedLine(sent);
+    const isDone = isAllDone();
+    speak(isDone ? summary() : line.held ? words.pausedLine : say("doneLine", {
+      done: number.format(finished), total: number.format(total),
+    }), isDone || Boolean(line.held));
+    part.overall.classList.toggle("is-done", isDone);
+    page.dataset.done = String(isDone);
+    page.dataset.held = line.held;
+  }
+
+  const isAllDone = () => Boolean(state.items.length) && !state.scanning && !line.isSending && !state.counts.open
+    && (!line.batch || line.hasHeardAll);
+
+  /* Speed over the last seconds: what was sent an hour ago says nothing about the line of now. */
+  function speedLine(sent) {
+    const now = performance.now();
+    if (!line.isSending || line.held) { state.speeds = []; return ""; }
+    state.speeds.push({ at: now, sent });
+    while (state.speeds.length > 2 && now - state.speeds[0].at > SPEED_WINDOW_MS) state.speeds.shift();
+    const first = state.speeds[0];
+    const speed = now - first.at > 1000 ? (1000 * (sent - first.sent)) / (now - first.at) : 0;
+    if (speed <= 0) return "";
+    const left = Math.ceil((state.bytes - sent) / speed);
+    if (left <= 1) return ` · ${size(speed)}/s`;
+    const time = left > 90 ? say("minutesLeft", { count: Math.ceil(left / 60) }) : say("secondsLeft", { count: left });
+    return ` · ${size(speed)}/s · ${time}`;
+  }
+
+  /* A screen reader hears of it now and then, not four times a second. */
+  function speak(text, isAtOnce) {
+    const now = performance.now();
+    if (part.done.textContent === text) return;
+    if (isAtOnce || now - state.spokenAt > 3000 || !part.done.textContent) {
+      part.done.textContent = text;
+      state.spokenAt = now;
+    } else if (!state.later) {
+      state.later = setTimeout(() => { state.later = 0; refresh(); }, 3100);
+    }
+  }
+
+  function drawButtons() {
+    const isBusy = line.isSending || Boolean(state.scanning);
+    const canRepeat = state.items.some((item) => item.canRepeat && item.file);
+    part.pause.hidden = !isBusy || Boolean(line.held);
+    part.resume.hidden = !line.held || line.held === "signedOut";
+    part.cancel.hidden = !isBusy && !line.held;
+    part.again.hidden = isBusy || Boolean(line.held) || !canRepeat;
+    part.csv.hidden = !state.items.length;
+    part.more.hidden = isAllDone() || isBusy;
+    if (line.batch && line.batch.urls.page) {
+      part.link.href = line.batch.urls.page;
+      part.link.hidden = false;
+    }
+    for (const button of part.filters.querySelectorAll("[data-filter]")) {
+      const name = button.dataset.filter;
+      const count = name === "all" ? state.items.length : state.counts[name];
+      button.querySelector("[data-part=count]").textContent = number.format(count);
+      button.hidden = name !== "all" && !count && state.filter !== name;
+    }
+  }
+
+  function summary() {
+    const said = SUMMED_UP.filter((name) => state.counts[name])
+      .map((name) => say(`${name}Count`, { count: number.format(state.counts[name]) }));
     return said.length ? `${words.allDone} ${said.join(" · ")}` : words.nothingDone;
   }
 
@@ -505,13 +424,30 @@ function start(page) {
       other.setAttribute("aria-pressed", String(other === button));
       other.classList.toggle("active", other === button);
     }
-    for (const item of state.items) show(item);
+    part.box.scrollTop = 0;
+    changed();
+  });
+
+  part.csv.addEventListener("click", () => {
+    const cell = (value) => {
+      const text = String(value).replaceAll("\0", "");
+      return `"${(FORMULA.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+    };
+    const lines = [[words.csvFile, words.csvBytes, words.csvOutcome]];
+    for (const item of state.items) lines.push([item.name, item.shownBytes || item.bytes, item.text]);
+    const link = document.createElement("a");
+    // The mark tells spreadsheets that this is UTF-8.
+    const content = new Blob(["\ufeff", lines.map((row) => row.map(cell).join(",")).join("\r\n"), "\r\n"], { type: "text/csv" });
+    link.href = URL.createObjectURL(content);
+    link.download = `${words.csvName}.csv`;
+    link.click();
+    URL.revokeObjectURL(link.href);
   });
 
   function showStudies() {
     part.studies.replaceChildren();
     let n = 0;
-    for (const [url] of state.studies) {
+    for (const url of state.studies.keys()) {
       n += 1;
       if (n > STUDY_BUTTONS) break;
       const link = document.createElement("a");
@@ -523,9 +459,12 @@ function start(page) {
     part.studies.hidden = !state.studies.size;
   }
 
-  function tell(text, kind = "info") {
+  function tell(text, kind = "info", word = "") {
     part.notice.hidden = !text;
-    part.notice.textContent = text;
-    part.notice.className = `alert alert-${kind} upload-notice`;
+    part.note.textContent = text;
+    part.notice.className = `alert alert-${kind || "info"} upload-notice`;
+    part.notice.dataset.word = word || "";
+    part.signIn.hidden = !["signedOut", "otherPerson"].includes(word) || !config.urls.signIn;
+    if (config.urls.signIn) part.signIn.href = config.urls.signIn;
   }
 }
