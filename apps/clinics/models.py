@@ -12,7 +12,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from apps.clinics.scoping import ClinicManager, require_scope_of
+from apps.clinics.scoping import ClinicManager, EditionManager, current_edition, require_scope_of
 
 
 def make_public_id() -> str:
@@ -92,3 +92,19 @@ class ClinicOwned(models.Model):
         """Delete, refusing a row of another clinic (ScopeError)."""
         require_scope_of(self.clinic_id)
         return super().delete(*args, **kwargs)
+
+
+class InEdition(ClinicOwned):
+    """Base of patients, studies and what they consist of: the clinic's own, or those of one de-identified copy.
+
+    Whoever looks at the one cannot find the other: a link to a copy leads to nothing that names anybody, and a worklist
+    shows no copies.
+    """
+
+    edition = TextField(max_length=22, default=current_edition, blank=True, editable=False)
+
+    objects = EditionManager()
+
+    class Meta:
+        abstract = True
+        base_manager_name = "objects"

@@ -21,9 +21,13 @@ Row = TypeVar("Row", bound=models.Model, covariant=True)  # noqa: PLC0105
 
 
 @contextmanager
-def clinic_scope(clinic: Clinic) -> Iterator[None]:
-    """Open the scope of one clinic: rows of others do not exist inside it."""
-    with scope(clinic=clinic):
+def clinic_scope(clinic: Clinic, *, edition: str = "") -> Iterator[None]:
+    """Open the scope of one clinic: rows of others do not exist inside it.
+
+    `edition`: of the clinic's studies. "" are its own; a de-identified copy is an edition by itself, named by its
+    public id. Inside the one the studies and patients of the others do not exist (`apps.clinics.models.InEdition`).
+    """
+    with scope(clinic=clinic, edition=edition):
         yield
 
 
@@ -41,6 +45,19 @@ def scoped_clinic_id() -> int | None:
     if clinic is None:
         raise ScopeError("No clinic was chosen: open apps.clinics.scoping.clinic_scope(clinic) first.")
     return cast("int", clinic.pk)
+
+
+def scoped_edition() -> str | None:
+    """Return the edition whose scope is open, None when scopes are lifted; outside any scope the clinic's own, ""."""
+    state: dict[str, Any] = get_scope()
+    if not state.get("_enabled", True):
+        return None
+    return cast("str", state.get("edition") or "")
+
+
+def current_edition() -> str:
+    """Return the edition to which a new row belongs."""
+    return scoped_edition() or ""
 
 
 def require_scope_of(clinic_id: int | None) -> None:
@@ -85,3 +102,13 @@ class ClinicManager(models.Manager[Row]):
         rows: ClinicQuerySet[Row] = ClinicQuerySet(self.model, using=self._db)
         clinic_id = scoped_clinic_id()
         return rows if clinic_id is None else rows.filter(clinic_id=clinic_id)
+
+
+class EditionManager(ClinicManager[Row]):
+    """The manager of studies and what they consist of: every query stays inside the open edition."""
+
+    def get_queryset(self) -> ClinicQuerySet[Row]:
+        """Return the rows of the scope's clinic and edition; raises ScopeError when no clinic was chosen."""
+        edition = scoped_edition()
+        rows = super().get_queryset()
+        return rows if edition is None else rows.filter(edition=edition)

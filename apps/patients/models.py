@@ -9,11 +9,11 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from apps.access.services import ObjectReference
-from apps.clinics.models import ClinicOwned, PublicIdField
+from apps.clinics.models import ClinicOwned, InEdition, PublicIdField
 from apps.patients import naming
 
 
-class Patient(ClinicOwned):
+class Patient(InEdition):
     """A patient as the headers name them (PS3.3 C.7.1.1).
 
     Issuer and PatientID name a person, unless name or birth date contradict: then there are two rows, both in doubt,
@@ -37,15 +37,22 @@ class Patient(ClinicOwned):
     merged_into = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="merged_patients"
     )
+    # Of a de-identified copy: the public id of the patient it was made from, by whom the audit trail goes on counting.
+    source_reference = models.CharField(max_length=22, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["clinic", "identity_key"], name="patient_identity")]
-        indexes = [models.Index(fields=["clinic", "dicom_patient_id"], name="patient_by_dicom_id")]
+        constraints = [models.UniqueConstraint(fields=["clinic", "edition", "identity_key"], name="patient_identity")]
+        indexes = [models.Index(fields=["clinic", "edition", "dicom_patient_id"], name="patient_by_dicom_id")]
+
+    @property
+    def trail_reference(self) -> str:
+        """Who this is in the audit trail."""
+        return self.source_reference or self.public_id
 
     def audit_reference(self) -> ObjectReference:
         """Name this patient in the audit trail without saying who it is."""
-        return ObjectReference("patient", self.public_id, patient_reference=self.public_id)
+        return ObjectReference("patient", self.public_id, patient_reference=self.trail_reference)
 
     @property
     def current(self) -> Patient:

@@ -7,14 +7,14 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from apps.access.services import ObjectReference
-from apps.clinics.models import ClinicOwned, PublicIdField
+from apps.clinics.models import ClinicOwned, InEdition, PublicIdField
 from apps.dicom import sop_classes
 from apps.patients import naming
 from apps.patients.models import Patient
 from apps.storage.models import Blob
 
 
-class Study(ClinicOwned):
+class Study(InEdition):
     """A study of one patient; counts and search columns are kept at ingest, never counted on a page."""
 
     public_id = PublicIdField()
@@ -37,26 +37,37 @@ class Study(ClinicOwned):
     number_of_study_related_series = models.PositiveIntegerField(default=0)
     number_of_study_related_instances = models.PositiveIntegerField(default=0)
     size_bytes = models.PositiveBigIntegerField(default=0)
+    # Of a de-identified copy: the public id of the study it was made from; the audit trail goes on under that name.
+    source_reference = models.CharField(max_length=22, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["clinic", "study_instance_uid"], name="study_uid")]
+        constraints = [models.UniqueConstraint(fields=["clinic", "edition", "study_instance_uid"], name="study_uid")]
         indexes = [
             # The modality and the date stand in it so that a search by them reads the index alone.
             models.Index(
-                fields=["clinic", "-listed_at", "-id", "modalities_in_study", "study_date"], name="study_by_date"
+                fields=["clinic", "edition", "-listed_at", "-id", "modalities_in_study", "study_date"],
+                name="study_by_date",
             ),
-            models.Index(fields=["clinic", "patient_name_folded", "id"], name="study_by_name"),
-            models.Index(fields=["clinic", "dicom_patient_id", "id"], name="study_by_patient_id"),
-            models.Index(fields=["clinic", "accession_number", "id"], name="study_by_accession"),
-            models.Index(fields=["clinic", "-created_at", "-id"], name="study_by_arrival"),
+            models.Index(fields=["clinic", "edition", "patient_name_folded", "id"], name="study_by_name"),
+            models.Index(fields=["clinic", "edition", "dicom_patient_id", "id"], name="study_by_patient_id"),
+            models.Index(fields=["clinic", "edition", "accession_number", "id"], name="study_by_accession"),
+            models.Index(fields=["clinic", "edition", "-created_at", "-id"], name="study_by_arrival"),
         ]
+
+    @property
+    def trail_reference(self) -> str:
+        """What this is in the audit trail."""
+        return self.source_reference or self.public_id
 
     def audit_reference(self) -> ObjectReference:
         """Name this study in the audit trail."""
         return ObjectReference(
-            "study", self.public_id, patient_reference=self.patient.public_id, study_reference=self.public_id
+            "study",
+            self.public_id,
+            patient_reference=self.patient.trail_reference,
+            study_reference=self.trail_reference,
         )
 
     @property
@@ -84,7 +95,7 @@ class StudyTerm(ClinicOwned):
         ]
 
 
-class Series(ClinicOwned):
+class Series(InEdition):
     """A series of a study; its metadata of all instances is one blob, made once."""
 
     public_id = PublicIdField()
@@ -116,15 +127,15 @@ class Series(ClinicOwned):
         constraints = [
             models.UniqueConstraint(fields=["clinic", "study", "series_instance_uid"], name="series_uid_in_study")
         ]
-        indexes = [models.Index(fields=["clinic", "series_instance_uid"], name="series_by_uid")]
+        indexes = [models.Index(fields=["clinic", "edition", "series_instance_uid"], name="series_by_uid")]
 
     def audit_reference(self) -> ObjectReference:
         """Name this series in the audit trail."""
         return ObjectReference(
             "series",
             self.public_id,
-            patient_reference=self.study.patient.public_id,
-            study_reference=self.study.public_id,
+            patient_reference=self.study.patient.trail_reference,
+            study_reference=self.study.trail_reference,
         )
 
     @property
@@ -138,7 +149,7 @@ class Series(ClinicOwned):
         return sop_classes.name(self.sop_class_uid) or str(_("Series"))
 
 
-class Instance(ClinicOwned):
+class Instance(InEdition):
     """One SOP instance: its facts, its blob, and where its frames lie in it."""
 
     series = models.ForeignKey(Series, on_delete=models.PROTECT, related_name="instances")
@@ -158,7 +169,7 @@ class Instance(ClinicOwned):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["clinic", "sop_instance_uid"], name="instance_uid")]
+        constraints = [models.UniqueConstraint(fields=["clinic", "edition", "sop_instance_uid"], name="instance_uid")]
         indexes = [models.Index(fields=["series", "instance_number", "id"], name="instance_order")]
 
     def audit_reference(self) -> ObjectReference:
@@ -167,8 +178,8 @@ class Instance(ClinicOwned):
         return ObjectReference(
             "instance",
             self.sop_instance_uid,
-            patient_reference=study.patient.public_id,
-            study_reference=study.public_id,
+            patient_reference=study.patient.trail_reference,
+            study_reference=study.trail_reference,
         )
 
 
@@ -196,8 +207,8 @@ class Document(ClinicOwned):
         return ObjectReference(
             "document",
             self.public_id,
-            patient_reference=self.study.patient.public_id,
-            study_reference=self.study.public_id,
+            patient_reference=self.study.patient.trail_reference,
+            study_reference=self.study.trail_reference,
         )
 
 
