@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 PROGRAMS = {
+    "dcmtk": lambda: bool(shutil.which("dcmmkdir")),
     "postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/postgres")),
     "redis-server": lambda: bool(shutil.which("redis-server")),
     "chromium": lambda: bool(shutil.which("chromium")),

@@ -6,11 +6,19 @@ from apps.accounts.roles import Capability, Rule
 from apps.accounts.services import page
 from apps.exports import views
 
+DOWNLOAD = Rule.clinic(Capability.STUDY_DOWNLOAD)
+
 urlpatterns = [
     page(
-        "c/<slug:clinic_slug>/studies/<str:public_id>/download/",
-        views.study_download,
-        Rule.clinic(Capability.STUDY_DOWNLOAD),
-        name="study-download",
+        "c/<slug:clinic_slug>/studies/<str:public_id>/download/", views.study_download, DOWNLOAD, name="study-download"
+    ),
+    page(
+        "c/<slug:clinic_slug>/series/<str:public_id>/download/", views.series_download, DOWNLOAD, name="series-download"
+    ),
+    page(
+        "c/<slug:clinic_slug>/patients/<str:public_id>/download/",
+        views.patient_download,
+        DOWNLOAD,
+        name="patient-download",
     ),
 ]

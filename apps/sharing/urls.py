@@ -44,6 +44,7 @@ urlpatterns = [
     page("s/<str:token>/", recipients.landing, Rule.public(), name="share-landing-slash"),
     page(_SHARED, recipients.share_home, Rule.link(), name="share-home"),
     page(f"{_SHARED}close/", recipients.share_close, Rule.link(), name="share-close"),
+    page(f"{_SHARED}download/", downloads.share_download_all, Rule.link(), name="share-download-all"),
     page(f"{_SHARED}download/<str:public_id>/", downloads.share_download, Rule.link(), name="share-download"),
     # The patient's own link.
     page(f"{_SHARED}visits/", patients.share_visits, Rule.link(), name="share-visits"),
