@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from apps.dicom import deidentify, errors, sop_classes
-from apps.dicom.errors import Code, DicomError, NoPixelsError, NotAvailableError, RejectedError
+from apps.dicom import errors, sop_classes
+from apps.dicom.errors import Code, DicomError, NoPixelsError, RejectedError
 from apps.dicom.sop_classes import Kind
 from apps.dicom.uid import is_valid_uid, make_uid
 
@@ -69,13 +69,6 @@ def test_every_code_has_a_sentence() -> None:
 def test_errors_cross_to_another_process(error: DicomError) -> None:
     arrived = pickle.loads(pickle.dumps(error))
     assert (type(arrived), arrived.code, str(arrived)) == (type(error), error.code, str(error))
-
-
-def test_deidentification_does_not_pretend() -> None:
-    assert not deidentify.is_available()
-    with pytest.raises(NotAvailableError) as caught:
-        deidentify.deidentify(b"", deidentify.Profile(), b"")
-    assert caught.value.code == "not-available"
 
 
 def test_the_room_works_without_django() -> None:

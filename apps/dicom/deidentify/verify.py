@@ -1,0 +1,190 @@
+"""Look in finished files for what the originals say about patients and staff.
+
+This shares as little as it can with the engine: finished files are read by pydicom, value by value, and once more as
+bare bytes. Nothing found is ever quoted, only where it was and what kind of thing it is.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID_dictionary
+
+from apps.dicom.errors import DicomError
+
+from . import engine, harvest
+from .batch import PARTIAL, files_below
+from .codec import walk
+from .identity import Identity, fold
+from .profile import Profile, vr_of
+from .words import vocabulary
+
+_ALNUM: Final = re.compile(r"[^\W_]+")
+_BYTES: Final = re.compile(rb"(?:[A-Za-z0-9\x80-\xff]\x00?){5,64}")
+_MIN_NAME: Final = 3
+_MIN_PART: Final = 5
+_MIN_NUMBER: Final = 5
+_OWN_TEXT: Final = frozenset({0x00120063, 0x00120064})
+
+
+@dataclass(frozen=True, slots=True)
+class Residue:
+    """Something of an original that was found again."""
+
+    output: str
+    """The file, below the folder that was searched."""
+    element: str
+    """Path of tags, or ``bytes`` or ``path``."""
+    kind: str
+    """``name``, ``number``, ``date`` or ``uid``."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {"output": self.output, "element": self.element, "kind": self.kind}
+
+
+@dataclass(slots=True)
+class Known:
+    """What all originals say."""
+
+    names: set[str] = field(default_factory=set)
+    numbers: set[str] = field(default_factory=set)
+    dates: set[str] = field(default_factory=set)
+    uids: set[str] = field(default_factory=set)
+    parts: tuple[str, ...] = ()
+
+    def add(self, identity: Identity, uids: set[str]) -> None:
+        """Add one file."""
+        words, _ = vocabulary()
+        self.names |= {name for name in identity.names if len(name) >= _MIN_NAME and name not in words}
+        self.numbers |= {number for number in identity.numbers if len(number) >= _MIN_NUMBER}
+        self.dates |= identity.dates
+        self.uids |= uids
+
+    def close(self) -> None:
+        """Prepare the search."""
+        long = {name for name in self.names if len(name) >= _MIN_PART} | {n for n in self.numbers if len(n) >= 6}
+        self.parts = tuple(sorted(long))
+
+    def kind_of(self, text: str) -> str | None:
+        """Say what kind of known thing a text holds, or None."""
+        for token in _ALNUM.findall(text):
+            folded = fold(token)
+            if folded in self.names:
+                return "name"
+            if folded in self.numbers:
+                return "number"
+            if folded in self.dates:
+                return "date"
+        squeezed = "".join(_ALNUM.findall(fold(text)))
+        if len(squeezed) >= _MIN_PART:
+            for part in self.parts:
+                if part in squeezed:
+                    return "number" if part[-1].isdigit() else "name"
+        return None
+
+
+def known_of(source: Path, profile: Profile) -> Known:
+    """Harvest every original; what is no DICOM file says nothing."""
+    known = Known()
+    for path in files_below(source):
+        place = source if source.is_file() else source / path
+        try:
+            read = engine.read_source(place.read_bytes())
+        except (DicomError, OSError, ValueError):
+            continue
+        found = harvest.collect(read.elements, profile)
+        known.add(harvest.identity_of(found), set() if profile.retain_uids else _uids(read.elements))
+    known.close()
+    return known
+
+
+def _uids(elements: engine.Item) -> set[str]:
+    found: set[str] = set()
+    for element, _, _ in walk(elements):
+        if (element.vr == "UI" or vr_of(element.tag) == "UI") and isinstance(element.value, bytes):
+            for part in element.value.decode("ascii", "replace").split("\\"):
+                uid = part.strip(" \0")
+                if uid.count(".") >= 4 and len(uid) > 12 and uid not in UID_dictionary:
+                    found.add(uid)
+    return {uid for uid in found if not uid.startswith("1.2.840.10008.")}
+
+
+def scan(source: Path, target: Path, profile: Profile) -> Iterator[Residue]:
+    """Search every file below ``target`` for what the files below ``source`` say."""
+    known = known_of(source, profile)
+    for path in files_below(target):
+        if PARTIAL in path.parts:
+            continue
+        kind = known.kind_of(re.sub(r"\.(dcm|dicom|ima|img)$", "", str(path), flags=re.IGNORECASE))
+        if kind is not None:
+            yield Residue(str(path), "path", kind)
+        yield from scan_file((target / path).read_bytes(), str(path), known)
+
+
+def scan_file(data: bytes, name: str, known: Known) -> Iterator[Residue]:
+    """Search one finished file."""
+    try:
+        dataset = dcmread(io.BytesIO(data), force=False)
+    except (InvalidDicomError, OSError, ValueError, EOFError):
+        yield Residue(name, "bytes", "unreadable")
+        return
+    for part in (dataset.file_meta, dataset):
+        yield from _scan_dataset(part, name, known, "")
+    kinds = {kind for kind in (_kind_of_bytes(match.group(), known) for match in _BYTES.finditer(_head(data))) if kind}
+    for kind in sorted(kinds):
+        yield Residue(name, "bytes", kind)
+
+
+def _head(data: bytes) -> bytes:
+    """Return the file with the UIDs taken out, whose digits are random and may hold any number."""
+    return re.sub(rb"(?<![0-9.])[0-2](?:\.[0-9]+){2,}", b" ", data)
+
+
+def _kind_of_bytes(run: bytes, known: Known) -> str | None:
+    for text in (run.replace(b"\0", b"").decode("utf-8", "ignore"), run.replace(b"\0", b"").decode("iso8859")):
+        folded = fold(text)
+        if folded in known.names and len(folded) >= _MIN_PART:
+            return "name"
+        if folded in known.numbers and len(folded) > _MIN_NUMBER:
+            return "number"
+    return None
+
+
+def _scan_dataset(dataset: Dataset, name: str, known: Known, path: str) -> Iterator[Residue]:
+    for element in dataset:
+        tag = int(element.tag)
+        here = f"{path}{tag:08X}"
+        if tag in _OWN_TEXT or element.value is None:
+            continue
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from _scan_dataset(item, name, known, here + "/")
+            continue
+        if isinstance(element.value, bytes):
+            continue
+        values = [str(value) for value in (element.value if element.VM > 1 else [element.value])]
+        for value in values:
+            kind = _kind_of_value(element.VR, value, known)
+            if kind is not None:
+                yield Residue(name, here, kind)
+                break
+
+
+def _kind_of_value(vr: str, value: str, known: Known) -> str | None:
+    if vr == "UI":
+        return "uid" if value in known.uids else None
+    if vr in ("DA", "DT", "TM"):
+        # A date that was moved may, by chance, be another one of the originals.
+        return None
+    if vr in ("CS", "DS", "FD", "FL"):
+        return "name" if fold(value) in known.names else None
+    if vr in ("US", "SS", "UL", "SL", "IS", "UV", "SV", "AT"):
+        return "number" if value in known.numbers else None
+    return known.kind_of(value)

@@ -1,0 +1,246 @@
+"""Free text, word by word: what may stay is what is known to be clinical, everything else goes.
+
+No list of names is complete, so none is used. A word stays when the vocabulary has it and nothing speaks against it:
+the patient or the staff are not called so, it does not follow a title, and it does not stand beside a stranger's name.
+Numbers stay when they are short, or carry a unit; dates, times, telephone and record numbers are too long for that.
+"""
+
+import re
+import unicodedata
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from .identity import Identity, fold
+
+_VOCABULARY: Final = Path(__file__).with_name("clinical_words.txt")
+
+# Letters and digits of any script; numbers with a decimal point; everything else separates.
+_TOKEN = re.compile(r"\d+(?:[.,]\d+)?(?![^\W\d_])|[^\W_]+")
+_LETTERS_AND_DIGITS = re.compile(r"([a-z]{1,4})(\d{1,3})([a-z]{0,2})|(\d{1,4})([a-zµ]{1,5})(\d{0,2})", re.ASCII)
+_NUMBERED = re.compile(r"([a-z]{3,})\d{1,2}", re.ASCII)
+_DIGIT_RUN = re.compile(r"(?<!\d)\+?\(?\d+(?:[ \t./\\\-()+:,;_#]{1,3}\d+)*")
+_UNSAFE_SEPARATOR = re.compile(r"[^ \t\n\r\f,.;:/()\[\]+\-_&%<>=*#°?!'\"^|]")
+_BLANKS = re.compile(r"[ \t]{2,}")
+_DIMENSIONS = re.compile(r"\d{1,4}(?:\.\d+)?[ ]?(?:[x*/][ ]?\d{1,4}(?:\.\d+)?){1,2}")
+_DECIMALS = re.compile(r"\d{1,3}[.,]\d{1,3}|\d{1,3}")
+
+_PREFIXES: Final = frozenset(
+    "t l c s th te tr ti h b d i j u v p r g fov sl st se ser im br bv bl hr hs gr ax sag cor ct mr dti adc bval ge rt "
+    "lt tau phase ph no nr slice frame f w q e k n m x z lc vb va vd xa ve ibv bf fc fl asir dlr dlir idose tp scan "
+    "acq ch hd iv".split()
+)
+_UNITS: Final = frozenset(
+    "mm cm m um nm ml l dl cc mg g kg mcg ug kv kvp ma mas ms s sec min h hz khz mhz t d x w bit px gy mgy cgy bq mbq gbq "
+    "kbq ci mci hu ppm mmhg bpm fps deg st nd rd th y yr yrs yo wk wks mo months weeks days hrs ch dir nex k a b f p "
+    "slices frames".split()
+)
+_YEARS_OLD: Final = frozenset("y yo yr yrs year years old jahre jahriger jahrige jahrig ans anos anni age aged".split())
+_MEASURES: Final = _UNITS - {
+    "x",
+    "w",
+    "a",
+    "b",
+    "f",
+    "p",
+    "k",
+    "d",
+    "st",
+    "nd",
+    "rd",
+    "th",
+    "y",
+    "yr",
+    "yrs",
+    "yo",
+    "h",
+    "min",
+}
+_SINGLE_LETTERS: Final = frozenset("a b c d f h i l m n o p r s t u v w x y z c e k g")
+_TITLES: Final = frozenset(
+    "dr drs prof professor doctor mr mrs ms miss herr herrn frau hr fr dott dra mme mlle monsieur madame sr sra senor senora nurse "
+    "sister rn rt technologist operator tech mtra radiographer sonographer physician radiologist surgeon cardiologist referrer "
+    "named name called signed by von med dipl ing schwester pfleger arzt arztin zuweiser mother father wife husband spouse "
+    "daughter son brother mutter vater ehefrau ehemann contact attn cc c/o".split()
+) - {"rt", "cc", "sr", "name"}
+_WEAK_TITLES: Final = frozenset(
+    "by von med called physician radiologist surgeon mother father wife husband daughter son brother operator tech contact "
+    "technologist sister nurse doctor fr hr".split()
+)
+_MONTHS: Final = frozenset(
+    "january february march april may june july august september october november december jan feb mar apr jun jul aug sep "
+    "sept oct nov dec januar februar marz maerz mai juni juli oktober dezember dez okt janvier fevrier mars avril juin "
+    "juillet aout septembre octobre novembre decembre enero febrero marzo abril mayo junio julio agosto septiembre octubre "
+    "noviembre diciembre gennaio febbraio aprile maggio giugno luglio settembre ottobre dicembre".split()
+)
+
+
+@cache
+def vocabulary() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the words that may stay, and those among them that are names as well."""
+    words, names = set(), set()
+    for line in _VOCABULARY.read_text(encoding="utf-8").splitlines():
+        if not line or line[0] == "#":
+            continue
+        word = line.rstrip("~")
+        words.add(word)
+        if line != word:
+            names.add(word)
+    return frozenset(words), frozenset(names)
+
+
+def clean_text(text: str, identity: Identity) -> str:
+    """Return ``text`` without what is not known to be clinical. A second pass changes nothing more."""
+    for _ in range(4):
+        cleaned = _clean_once(text, identity)
+        if cleaned == text:
+            break
+        text = cleaned
+    return text
+
+
+def _clean_once(text: str, identity: Identity) -> str:
+    text = unicodedata.normalize("NFC", text)
+    banned = _banned_spans(text, identity)
+    tokens = list(_TOKEN.finditer(text))
+    folded = [fold(token.group()) for token in tokens]
+    kept = [
+        not _is_within(token.span(), banned) and _may_stay(folded, number, identity)
+        for number, token in enumerate(tokens)
+    ]
+    _drop_neighbours(text, tokens, folded, kept)
+    _drop_spelled_out(tokens, kept, identity)
+    return _join(text, tokens, kept)
+
+
+def _banned_spans(text: str, identity: Identity) -> list[tuple[int, int]]:
+    """Find runs of digits that are too long for a measure: dates, times, telephone and record numbers."""
+    spans = []
+    for run in _DIGIT_RUN.finditer(text):
+        digits = "".join(part for part in run.group() if part.isdigit())
+        found = run.group()
+        is_short = len(digits) <= 4 and ":" not in found
+        is_measure = _DIMENSIONS.fullmatch(found) is not None or _DECIMALS.fullmatch(found) is not None
+        if identity.has_number(digits) or identity.has_date_like(found):
+            spans.append(run.span())
+        elif not is_short and not is_measure:
+            spans.append(run.span())
+        elif len(digits) == 4 and digits.isdigit() and found == digits:
+            after = text[run.end() : run.end() + 6].strip(" \t-_")
+            unit = re.match(r"[^\W\d_]+", after)
+            if unit is None or fold(unit.group()) not in _MEASURES:
+                spans.append(run.span())
+    return spans
+
+
+def _is_within(span: tuple[int, int], spans: list[tuple[int, int]]) -> bool:
+    return any(start < span[1] and span[0] < end for start, end in spans)
+
+
+def _may_stay(folded: list[str], number: int, identity: Identity) -> bool:
+    words, _ = vocabulary()
+    token = folded[number]
+    before = folded[number - 1] if number else ""
+    after = folded[number + 1] if number + 1 < len(folded) else ""
+    if identity.has_word(token):
+        return False
+    if token[0].isdigit() and token.replace(".", "").replace(",", "").isdigit():
+        return _number_may_stay(token, before, after)
+    if token.isalpha():
+        if len(token) == 1:
+            return token in _SINGLE_LETTERS
+        return token in words and token not in _MONTHS
+    return _mixed_may_stay(token, words)
+
+
+def _number_may_stay(token: str, before: str, after: str) -> bool:
+    if before in _MONTHS or after in _MONTHS:
+        return False
+    whole = token.split(".")[0].split(",")[0]
+    if whole.isdigit() and 90 <= int(whole) <= 130 and (after in _YEARS_OLD or before in _YEARS_OLD):
+        return False
+    return len(token) <= 7
+
+
+def _mixed_may_stay(token: str, words: frozenset[str]) -> bool:
+    if token in words:
+        return True
+    if _DIMENSIONS.fullmatch(token):
+        return True
+    match = _NUMBERED.fullmatch(token)
+    if match is not None and match.group(1) in words and match.group(1) not in _MONTHS:
+        return True
+    match = _LETTERS_AND_DIGITS.fullmatch(token)
+    if match is None:
+        return False
+    prefix, _, suffix, digits, unit, _ = match.groups()
+    if prefix is not None:
+        return (prefix in _PREFIXES or (prefix in words and len(prefix) > 1)) and len(suffix or "") <= 1
+    if unit in _YEARS_OLD and 90 <= int(digits) <= 130:
+        return False
+    return unit in _UNITS and (len(digits) <= 3 or unit in _MEASURES)
+
+
+def _drop_neighbours(text: str, tokens: list["re.Match[str]"], folded: list[str], kept: list[bool]) -> None:
+    """Drop words that are names as well where a name is likely: after a title, beside a stranger."""
+    _, names = vocabulary()
+    for number, token in enumerate(folded):
+        if token in _TITLES:
+            kept[number] = kept[number] and token in _WEAK_TITLES
+            for place in (number + 1, number + 2):
+                if place < len(folded) and _is_name_after_title(tokens[place].group(), folded[place], token, names):
+                    kept[place] = False
+    for number, token in enumerate(folded):
+        if not kept[number] or not (token in names or (len(token) == 1 and token.isalpha())):
+            continue
+        for place in (number - 1, number + 1):
+            if 0 <= place < len(tokens) and not kept[place] and folded[place].isalpha() and len(folded[place]) > 1:
+                first, second = sorted((number, place))
+                between = text[tokens[first].end() : tokens[second].start()]
+                if between.strip(" ,^.-_") == "" and (len(token) > 1 or between.strip("_") != ""):
+                    kept[number] = False
+
+
+def _is_name_after_title(written: str, folded: str, title: str, names: frozenset[str]) -> bool:
+    if not folded.isalpha():
+        return False
+    if title in _WEAK_TITLES:
+        return folded in names
+    return written[0].isupper() and not (len(folded) > 1 and written.islower())
+
+
+def _drop_spelled_out(tokens: list["re.Match[str]"], kept: list[bool], identity: Identity) -> None:
+    """Drop single letters in a row: names spelled out, and initials."""
+    initials = {name[0] for name in identity.names}
+    run: list[int] = []
+    for number, token in enumerate([*(found.group() for found in tokens), "end"]):
+        if len(token) == 1 and token.isalpha():
+            run.append(number)
+            continue
+        letters = {fold(tokens[place].group()) for place in run}
+        if len(run) >= 4 or (len(run) >= 2 and letters <= initials):
+            for place in run:
+                kept[place] = False
+        run = []
+
+
+def _join(text: str, tokens: list["re.Match[str]"], kept: list[bool]) -> str:
+    if all(kept) and tokens and _UNSAFE_SEPARATOR.search(_TOKEN.sub("", text)) is None:
+        return text.strip(" \0") if text != text.strip(" \0") else text
+    parts: list[str] = []
+    at = 0
+    was_dropped = False
+    for token, stays in zip(tokens, kept, strict=True):
+        separator = text[at : token.start()]
+        at = token.end()
+        if stays:
+            if was_dropped:
+                separator = "\n" if "\n" in separator else " "
+            parts.append(_UNSAFE_SEPARATOR.sub(" ", separator))
+            parts.append(token.group())
+        was_dropped = not stays
+    if not parts:
+        return ""
+    if not was_dropped:
+        parts.append(_UNSAFE_SEPARATOR.sub(" ", text[at:]))
+    return _BLANKS.sub(" ", "".join(parts)).strip(" \t,;:-_/+&")
