@@ -101,6 +101,17 @@ def for_link(view: View[Arguments]) -> Callable[..., HttpResponseBase]:
     return wrapped
 
 
+def for_sender(view: View[Arguments]) -> Callable[..., HttpResponseBase]:
+    """Return the view as it stands behind an upload request, whose guard has said who acts (ingest's `sender_page`)."""
+
+    @functools.wraps(view)
+    def wrapped(request: HttpRequest, link_id: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        path = reverse("request-store", args=[link_id]).removesuffix("/studies")
+        return _guarded(lambda: view(request, Caller(principal_of(request), path), *args, **kwargs))
+
+    return wrapped
+
+
 def _guarded(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
     try:
         return answer()

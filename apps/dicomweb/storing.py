@@ -24,8 +24,9 @@ SECONDS_WITHIN_REQUEST: Final = 60.0
 # Bodies that announce more than this are not settled within the request at all.
 BYTES_WITHIN_REQUEST: Final = 4 << 30
 
-SUCCESSES: Final = frozenset({Upload.State.STORED, Upload.State.DUPLICATE})
-_TOO_MUCH: Final = frozenset({"too-large", "limit-reached"})
+# What waits in the inbox is as safe as what is stored.
+SUCCESSES: Final = frozenset({Upload.State.STORED, Upload.State.DUPLICATE, Upload.State.WAITING})
+_TOO_MUCH: Final = frozenset({"too-large", "limit-reached", "request-full"})
 # Failure Reason (0008,1197) of what could not be understood (PS3.18 Table I.2-2).
 _CANNOT_UNDERSTAND: Final = 0xC000
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")

@@ -12,8 +12,9 @@ from django.views.decorators.http import require_http_methods
 
 from apps.accounts.roles import Capability, Rule
 from apps.accounts.services import page
-from apps.dicomweb.responses import for_clinic, for_link
+from apps.dicomweb.responses import for_clinic, for_link, for_sender
 from apps.dicomweb.views import rendered, retrieve, search, store
+from apps.ingest.services import sender_page
 
 _STUDY = "studies/<str:study_instance_uid>"
 _SERIES = f"{_STUDY}/series/<str:series_instance_uid>"
@@ -78,6 +79,13 @@ def _patterns() -> Iterator[URLPattern]:
             reading = require_http_methods(_READ)(for_clinic(view))
         yield page(clinic + path, reading, rule, name=f"dicomweb-{name}")
         yield page(link + path, require_http_methods(_READ)(for_link(view)), Rule.link(), name=f"dicomweb-link-{name}")
+    # Whoever was asked for images stores them, and that is all.
+    yield page(
+        "w/<str:link_id>/dicomweb/studies",
+        sender_page(require_http_methods(["POST"])(for_sender(store.store_instances))),
+        Rule.link(),
+        name="request-store",
+    )
     # Whatever else is asked for is answered as the rest is: JSON, and not a page.
     yield page(
         f"{clinic}<path:rest>", for_clinic(search.find_nothing), Rule.clinic(_VIEW, api=True), name="dicomweb-rest"

@@ -19,6 +19,7 @@ from apps.ingest.ledger import PROCESS, ReservationError, reserve_storage
 from apps.ingest.models import Transfer, Upload
 from apps.ingest.outcomes import reason
 from apps.ingest.quarantine import Arrival, Taken
+from apps.ingest.requests import RequestFullError, claim
 from apps.jobs.services import enqueue
 from apps.storage import services as storage
 from apps.storage.errors import BlobDestroyedError
@@ -55,11 +56,14 @@ def _take_group(archive: Upload, taken: Sequence[Taken]) -> None:
     try:
         with transaction.atomic():
             reserve_storage(archive.clinic, sum(item.size_bytes for item in taken), freed_bytes=archive.size_bytes)
+            # The bytes were counted with the archive; its members are files of their own.
+            claim(archive.batch, len(taken), 0)
             _write_members(archive, taken)
-    except LimitReachedError as error:
+    except (LimitReachedError, RequestFullError) as error:
         quarantine.destroy(taken)
+        refusal = ReservationError(error) if isinstance(error, LimitReachedError) else error
         for item in taken:
-            item.blob, item.error = None, ReservationError(error)
+            item.blob, item.error = None, refusal
         with transaction.atomic():
             _write_members(archive, taken)
     except BaseException:

@@ -28,6 +28,7 @@ from apps.ingest.requests import tell_arrival
 from apps.jobs.services import enqueue
 from apps.patients.models import Patient
 from apps.patients.naming import words
+from apps.patients.services import Facts, create_patient
 from apps.storage import services as storage
 from apps.studies.models import Study
 
@@ -160,6 +161,12 @@ def assign(principal: Principal, arrival: WaitingStudy, patient: Patient) -> Non
             patient_reference=patient.public_id,
             details={"file_count": len(ids), "link_reference": row.request.link.public_id},
         )
+
+
+def assign_new(principal: Principal, arrival: WaitingStudy, facts: Facts) -> None:
+    """Say that an arrival is of somebody new, with these facts. Errors as `assign`; nobody is made then."""
+    with transaction.atomic():
+        assign(principal, arrival, create_patient(principal.clinic, facts))
 
 
 def reject(principal: Principal, arrival: WaitingStudy) -> None:

@@ -16,6 +16,7 @@ State = Upload.State
 PLAIN: Final[dict[str, str | Promise]] = {
     State.RECEIVED: _("Arrived safely, being checked"),
     State.EXPANDED: _("Opened; its files are listed one by one"),
+    State.WAITING: _("Arrived safely; somebody will say whose images these are"),
     State.STORED: _("Stored"),
     State.DUPLICATE: _("Already there"),
     State.CONFLICT: _("Kept aside: a different version of this image is already stored"),
@@ -30,6 +31,8 @@ REASONS: Final[dict[str, str | Promise]] = {
     ),
     "empty": _("The file is empty."),
     "too-large": _("This file is larger than this installation takes."),
+    "request-full": _("The link takes no more files than it was made for."),
+    "not-wanted": _("Somebody refused what came by this link. Its files are destroyed."),
     "limit-reached": _("The storage of your plan is full."),
     "unreadable": _("The file cannot be read."),
     "study-mismatch": _("The file belongs to another study than the one it was sent to."),

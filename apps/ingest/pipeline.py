@@ -1,7 +1,7 @@
 """From an upload in quarantine to an instance of a study, on one screen.
 
     examine:  recognise -> parse -> validate -> de-identify -> scan    long, outside any transaction
-    settle:   compare -> index -> attach -> adopt or destroy -> record  one short transaction
+    settle:   park -> compare -> index -> attach -> adopt or destroy -> record  one short transaction
 
 `settle` is idempotent on (clinic, SOP Instance UID): however often a file is sent, and however often a worker dies on
 the way, there is one instance. The same bytes again are a duplicate; other bytes under the same UID are a conflict,
@@ -24,7 +24,7 @@ from apps.audit.services import Context, Entry, Outcome, record_many
 from apps.dicom.errors import DicomError, IgnoredError
 from apps.dicom.parse import Header, parse_header
 from apps.dicom.validate import validate
-from apps.ingest import alarms, scan
+from apps.ingest import alarms, inbox, scan
 from apps.ingest.errors import InfectedError, ScanError
 from apps.ingest.models import Upload, UploadBatch
 from apps.ingest.outcomes import reason
@@ -39,11 +39,19 @@ from apps.studies.models import Document, Instance, Study
 log = logging.getLogger(__name__)
 State = Upload.State
 
+# Where people send files from, who have them in archives and on discs.
+_OPENS_ARCHIVES: Final = frozenset({UploadBatch.Source.WEB, UploadBatch.Source.REQUEST})
+
 # Further trouble of ours, not of the file: the job is tried again, the file waits.
 _OURS: Final = (StorageError, DatabaseError, OSError)
 
+# States that keep their bytes: for good, and until somebody has decided.
+_KEPT: Final = frozenset({State.STORED, State.CONFLICT})
+_SET_ASIDE: Final = frozenset({State.WAITING})
+
 # What the trail calls the outcomes that leave nothing in the index.
 _VERBS: Final = {
+    State.WAITING: "arrival.received",
     State.DUPLICATE: "upload.recognised",
     State.CONFLICT: "upload.withheld",
     State.REJECTED: "upload.rejected",
@@ -127,7 +135,7 @@ def _examine(finding: Finding, file: BinaryIO, study_instance_uid: str) -> Findi
     if kind is Kind.EMPTY:
         return finding.conclude(State.REJECTED, "empty")
     if kind is Kind.ARCHIVE:
-        finding.is_archive = upload.archive_id is None and upload.batch.source == UploadBatch.Source.WEB
+        finding.is_archive = upload.archive_id is None and upload.batch.source in _OPENS_ARCHIVES
         return finding if finding.is_archive else finding.conclude(State.REJECTED, "nested-archive")
     if kind.is_document:
         return _examine_document(finding, file)
@@ -204,6 +212,8 @@ def settle(findings: Sequence[Finding], context: Context | None = None) -> None:
     if not findings:
         return
     batch = findings[0].upload.batch
+    if batch.request_id is not None:
+        inbox.park(batch, findings)
     _compare_and_index(findings)
     for finding in findings:
         if finding.document_type and finding.is_welcome and finding.blob and batch.study:
@@ -234,12 +244,13 @@ def settle_open(findings: Sequence[Finding]) -> None:
     ids = [finding.upload.pk for finding in findings]
     rows = Upload.objects.select_for_update().filter(pk__in=ids, state=State.RECEIVED).order_by("pk")
     still_open = set(rows.values_list("pk", flat=True))
-    by_batch: dict[int, list[Finding]] = {}
+    by_batch: dict[tuple[int, int | None], list[Finding]] = {}
     for finding in findings:
-        if finding.upload.pk in still_open and not finding.is_archive:
-            by_batch.setdefault(finding.upload.batch_id, []).append(finding)
+        upload = finding.upload
+        if upload.pk in still_open and not finding.is_archive:
+            by_batch.setdefault((upload.batch_id, upload.arrival_id), []).append(finding)
     for of_batch in by_batch.values():
-        settle(of_batch)
+        settle(of_batch, inbox.context_of(of_batch[0].upload))
 
 
 def _compare_and_index(findings: Sequence[Finding]) -> None:
@@ -252,7 +263,8 @@ def _compare_and_index(findings: Sequence[Finding]) -> None:
     known = _known(instances)
     fresh = [same[0] for uid, same in instances.items() if uid not in known]
     pairs = [(finding.header, finding.blob) for finding in fresh if finding.header and finding.blob]
-    stored = studies.index_instances(fresh[0].upload.clinic, pairs) if pairs else []
+    chosen = inbox.patients_of(finding.upload for finding in fresh)
+    stored = studies.index_instances(fresh[0].upload.clinic, pairs, patients=chosen) if pairs else []
     known |= {instance.sop_instance_uid: instance for instance in stored}
     for uid, same in instances.items():
         for finding in same:
@@ -278,12 +290,12 @@ def _conclude_instance(finding: Finding, instance: Instance) -> None:
 
 
 def _keep_or_destroy(findings: Sequence[Finding]) -> None:
-    kept = [finding for finding in findings if finding.blob and finding.upload.state in (State.STORED, State.CONFLICT)]
+    kept = [finding for finding in findings if finding.blob and finding.upload.state in _KEPT]
     storage.adopt([finding.blob for finding in kept if finding.blob])
     gone = [
         finding
         for finding in findings
-        if finding.blob and not finding.is_held and finding.upload.state not in (State.STORED, State.CONFLICT)
+        if finding.blob and not finding.is_held and finding.upload.state not in _KEPT | _SET_ASIDE
     ]
     storage.destroy([finding.blob for finding in gone if finding.blob])
     for finding in gone:
@@ -299,7 +311,7 @@ def _write(uploads: Sequence[Upload]) -> None:
     Upload.objects.bulk_create(new)
     Upload.objects.bulk_update(
         known,
-        ["state", "code", "message", "blob", "instance", "study", "sop_instance_uid", "finished_at"],
+        ["state", "code", "message", "blob", "instance", "study", "arrival", "sop_instance_uid", "finished_at"],
         batch_size=100,
     )
 

@@ -25,6 +25,7 @@ GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "duplicate": (State.DUPLICATE,),
     "problem": (State.REJECTED, State.CONFLICT),
     "ignored": (State.IGNORED,),
+    "inbox": (State.WAITING,),
     "open": (State.RECEIVED,),
 }
 

@@ -158,6 +158,21 @@ def claim(batch: UploadBatch, file_count: int, size_bytes: int) -> None:
         raise RequestFullError
 
 
+def check_room(batch: UploadBatch, file_count: int, size_bytes: int) -> None:
+    """Raise RequestFullError for what would not fit, before it is sent; nothing is counted yet."""
+    request = batch.request
+    if request is not None and (
+        request.file_count + file_count > request.max_files or request.received_bytes + size_bytes > request.max_bytes
+    ):
+        raise RequestFullError
+
+
+def release(batch: UploadBatch, size_bytes: int) -> None:
+    """Count back what was thrown away before it was a file."""
+    if batch.request_id is not None:
+        UploadRequest.objects.filter(pk=batch.request_id).update(received_bytes=F("received_bytes") - size_bytes)
+
+
 def tell_arrival(row: UploadRequest) -> None:
     """Tell who made the request that something waits, at most once an hour; without its maker, the owners."""
     now = timezone.now()

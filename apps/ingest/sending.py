@@ -13,6 +13,7 @@ from django.middleware.csrf import get_token
 from django.shortcuts import get_object_or_404
 from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_aware
+from django.utils.translation import gettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from apps.access.services import authorise_covered
@@ -172,14 +173,16 @@ def refusal(error: IngestError) -> HttpResponse:
 def _row(entrance: Entrance, upload: Upload) -> dict[str, Any]:
     """Return one upload as the page's script takes it; every value is set as text there."""
     state, code, message = upload.state, upload.code, upload.message
-    if entrance.principal.kind == "link" and state in _ARRIVED:
-        state, code, message = State.STORED, "", ""
+    text = describe(state, code, message)
+    if entrance.principal.kind == "link" and (state in _ARRIVED or code == "not-wanted"):
+        # Whatever became of it since is the clinic's business.
+        state, code, text = State.STORED, "", gettext("Arrived")
     row: dict[str, Any] = {
         "id": upload.public_id,
         "key": upload.client_key or "",
         "state": state,
         "code": code,
-        "text": describe(state, code, message),
+        "text": text,
         "is_finished": state != State.RECEIVED,
         "study_url": entrance.study_url(upload.study),
     }

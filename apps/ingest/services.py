@@ -14,15 +14,15 @@ from apps.access.services import Principal
 from apps.accounts.roles import Capability
 from apps.audit.services import record
 from apps.billing.errors import LimitReachedError
-from apps.ingest import pipeline, quarantine, queries
+from apps.ingest import pipeline, quarantine, queries, requests
 from apps.ingest.errors import BatchClosedError, TooLargeError
 from apps.ingest.ledger import EXPAND, PROCESS, ReservationError, reserve_storage
 from apps.ingest.models import Upload, UploadBatch
 from apps.ingest.naming import display_name
 from apps.ingest.quarantine import Arrival, Taken
 from apps.ingest.scan import health as scanner_health
+from apps.ingest.sender_guard import sender_page
 from apps.jobs.services import enqueue
-from apps.storage.models import Blob
 from apps.studies.models import Study
 
 __all__ = [
@@ -35,8 +35,8 @@ __all__ = [
     "outcome_of",
     "own_batch",
     "receive",
-    "receive_blobs",
     "scanner_health",
+    "sender_page",
     "store_arrivals",
     "store_now",
 ]
@@ -55,6 +55,7 @@ SOP_CLASS_NOT_SUPPORTED: Final = 0x0122
 _FAILURE_REASONS: Final = {
     "too-large": OUT_OF_RESOURCES,
     "limit-reached": OUT_OF_RESOURCES,
+    "request-full": OUT_OF_RESOURCES,
     "study-mismatch": DOES_NOT_MATCH,
     "no-study": SOP_CLASS_NOT_SUPPORTED,
     "dicomdir": SOP_CLASS_NOT_SUPPORTED,
@@ -85,13 +86,17 @@ class StoreOutcome:
 def open_batch(principal: Principal, source: str, *, study: Study | None = None) -> UploadBatch:
     """Return a new batch for files of `source` (UploadBatch.Source); `study`: where documents among them go.
 
+    Whatever the source, what a link brings waits in the inbox.
+
     Raises PermissionError when the principal may not upload here or may not see the study.
     """
     if Capability.UPLOAD_CREATE not in principal.capabilities or (study is not None and not principal.may_see(study)):
         raise PermissionError
+    request = requests.request_of(principal)
     return UploadBatch.objects.create(
         clinic=principal.clinic,
-        source=source,
+        source=UploadBatch.Source.REQUEST if request is not None else source,
+        request=request,
         created_by=principal.user,
         actor_kind=principal.context.actor_kind,
         actor_reference=principal.context.actor_reference,
@@ -147,23 +152,12 @@ def check_open(principal: Principal, batch: UploadBatch) -> None:
         raise BatchClosedError
 
 
-def receive_blobs(
-    principal: Principal, batch: UploadBatch, files: Sequence[tuple[str, Blob, str | None]]
-) -> list[Upload]:
-    """Give files that already are in quarantine (name, blob, the sender's key) their rows, records and job.
-
-    One short transaction. On any error the blobs are destroyed. Raises ReservationError, BatchClosedError.
-    """
-    return _receive(
-        principal, batch, [Taken(Arrival(name, (), client_key=key), blob=blob) for name, blob, key in files]
-    )
-
-
 def _receive(principal: Principal, batch: UploadBatch, taken: Sequence[Taken]) -> list[Upload]:
     size_bytes = sum(item.size_bytes for item in taken)
     try:
         with transaction.atomic():
             reserve_storage(principal.clinic, size_bytes)
+            requests.claim(batch, len(taken), size_bytes)
             uploads = Upload.objects.bulk_create([_row(batch, item) for item in taken])
             record(
                 "upload.received",
@@ -258,12 +252,13 @@ def _settle_group(
                     principal.clinic,
                     sum(f.upload.size_bytes for f in findings if f.is_new_instance or f.is_held or f.is_archive),
                 )
+                requests.claim(batch, len(findings), sum(f.upload.size_bytes for f in findings))
                 pipeline.settle(settled, principal.context)
                 for finding in archives:
                     finding.upload.save()
                     enqueue(EXPAND, {"upload_id": finding.upload.pk}, clinic=principal.clinic)
-        except LimitReachedError as error:
-            refusal = ReservationError(error)
+        except (LimitReachedError, requests.RequestFullError) as error:
+            refusal = ReservationError(error) if isinstance(error, LimitReachedError) else error
             for finding in findings:
                 if finding.is_new_instance or finding.is_held or finding.is_archive:
                     finding.conclude(State.REJECTED, refusal.code, str(refusal))
@@ -284,7 +279,7 @@ def _examine(batch: UploadBatch, item: Taken, study_instance_uid: str) -> pipeli
 
 def failure_reason(state: str, code: str) -> int | None:
     """Return the Failure Reason (0008,1197) of an outcome, None for a success (stored, or there already)."""
-    if state in (State.STORED, State.DUPLICATE):
+    if state in (State.STORED, State.DUPLICATE, State.WAITING):
         return None
     return _FAILURE_REASONS.get(code, CANNOT_UNDERSTAND)
 

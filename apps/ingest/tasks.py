@@ -32,7 +32,10 @@ SWEEP_FILES = 50
 
 def open_uploads(ids: list[int]) -> list[Upload]:
     """Return those of the uploads that are still to be settled, with what the pipeline needs."""
-    rows = Upload.objects.select_related("clinic", "batch__study", "batch__created_by", "blob")
+    rows = Upload.objects.select_related(
+        "clinic", "batch__study", "batch__created_by", "batch__request__link__clinic", "blob",
+        "arrival__patient__merged_into", "arrival__settled_by",
+    )  # fmt: skip
     return list(rows.filter(pk__in=ids, state=State.RECEIVED).order_by("pk"))
 
 

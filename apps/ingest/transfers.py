@@ -31,6 +31,7 @@ from apps.ingest.errors import IngestError, TooLargeError
 from apps.ingest.ledger import PROCESS, ReservationError, reserve_storage
 from apps.ingest.models import QUARANTINE_KIND, Segment, Transfer, Upload, UploadBatch
 from apps.ingest.naming import display_name
+from apps.ingest.requests import check_room, claim, release
 from apps.jobs.services import enqueue
 from apps.storage import services as storage
 from apps.storage.errors import BlobDestroyedError
@@ -122,6 +123,7 @@ def begin(
     try:
         with transaction.atomic():
             reserve_storage(principal.clinic, length_bytes)
+            check_room(batch, 1, length_bytes)
     except LimitReachedError as error:
         raise ReservationError(error) from error
     return Transfer.objects.create(
@@ -184,6 +186,7 @@ def _keep(principal: Principal, transfer: Transfer, blob: Blob, lock: _Lock) -> 
     try:
         with transaction.atomic():
             reserve_storage(transfer.clinic, blob.size_bytes)
+            claim(transfer.batch, 0, blob.size_bytes)
             offset_bytes = transfer.offset_bytes
             kept = lock.row.filter(offset_bytes=offset_bytes).update(
                 offset_bytes=F("offset_bytes") + blob.size_bytes, expires_at=timezone.now() + EXPIRES_AFTER
@@ -205,6 +208,7 @@ def _keep(principal: Principal, transfer: Transfer, blob: Blob, lock: _Lock) -> 
 def _complete(principal: Principal, transfer: Transfer) -> None:
     """Make the file an upload and queue it, in the caller's transaction."""
     batch = transfer.batch
+    claim(batch, 1, 0)
     pieces = list(transfer.segments.select_related("blob"))
     upload = Upload.objects.create(
         clinic=transfer.clinic,
@@ -264,6 +268,7 @@ def _discard(transfer: Transfer) -> None:
         if row.upload_id is not None:
             return
         destroy_segments(row)
+        release(transfer.batch, row.offset_bytes)
         row.delete()
 
 

@@ -1,32 +1,23 @@
-"""The upload page, what it talks to, and the pages that tell what became of an upload."""
+"""The upload page, and the pages that tell what became of an upload."""
 
 from __future__ import annotations
 
-import json
-import re
-from http import HTTPStatus
 from typing import Any, Final
 
 from django.core.paginator import Paginator
-from django.db import IntegrityError
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from apps.access.services import Principal, authorise, principal_of
 from apps.accounts.roles import Capability, Rule
-from apps.ingest import queries, services, uploadhandler
-from apps.ingest.csrf import csrf_by_header
+from apps.ingest import queries
 from apps.ingest.doors import Door
-from apps.ingest.errors import IngestError, NoFilesError
 from apps.ingest.lookups import study_or_404
 from apps.ingest.models import Upload, UploadBatch
-from apps.ingest.naming import display_name
 from apps.ingest.outcomes import describe
-from apps.storage.errors import StorageError
-from apps.storage.models import Blob
 
 # Where members send files from.
 CLINIC_DOOR: Final = Door(
@@ -40,8 +31,6 @@ ROWS_ON_A_PAGE: Final = 200
 BATCHES_ON_A_PAGE: Final = 25
 ROWS_ON_A_STUDY: Final = 20
 STUDY_BUTTONS: Final = 5
-
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 @require_GET
@@ -57,78 +46,6 @@ def upload(request: HttpRequest, clinic_slug: str) -> HttpResponse:
         ),
     }
     return render(request, "ingest/upload.html", context)
-
-
-@csrf_by_header
-@require_POST
-def receive_files(request: HttpRequest, clinic_slug: str, batch_id: str) -> HttpResponse:
-    """Take the files of one multipart request; the name of each field is the sender's key for its file."""
-    principal = principal_of(request)
-    batch = get_object_or_404(queries.own_batches(principal), public_id=batch_id)
-    try:
-        services.check_open(principal, batch)
-        uploadhandler.accept_files(request, principal.clinic)
-        return JsonResponse({"files": _take_files(request, principal, batch)})
-    except IngestError as error:
-        return JsonResponse({"code": error.code, "message": str(error)}, status=error.status)
-    except StorageError as error:
-        # Without a code of its own the page takes it for a passing fault and sends the files again.
-        return JsonResponse({"message": str(error)}, status=HTTPStatus.SERVICE_UNAVAILABLE)
-    except IntegrityError:
-        # The same files twice at the same moment: whoever asks again finds the rows of the first.
-        return JsonResponse({"message": ""}, status=HTTPStatus.SERVICE_UNAVAILABLE)
-    finally:
-        uploadhandler.discard(request)
-
-
-def _take_files(request: HttpRequest, principal: Principal, batch: UploadBatch) -> list[dict[str, Any]]:
-    files = uploadhandler.files_of(request)
-    if not files:
-        raise NoFilesError
-    names = _names(request.POST.get("names", ""))
-    known = services.known_keys(batch, [file.field_name for file in files])
-    rows: list[dict[str, Any]] = []
-    fresh: dict[str, tuple[str, Blob, str | None]] = {}
-    for file in files:
-        key = file.field_name
-        if key in known:
-            rows.append(_row(request, known[key]))
-        elif file.error is not None:
-            rows.append({"key": key, "state": "failed", "text": str(file.error), "is_finished": True})
-        elif _KEY.fullmatch(key) and key not in fresh and (blob := file.release()) is not None:
-            fresh[key] = (names.get(key, ""), blob, key)
-    if fresh:
-        uploads = services.receive_blobs(principal, batch, list(fresh.values()))
-        rows.extend(_row(request, upload) for upload in uploads)
-    return rows
-
-
-def _names(text: str) -> dict[str, str]:
-    try:
-        names = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return {str(key): str(name) for key, name in names.items()} if isinstance(names, dict) else {}
-
-
-def _row(request: HttpRequest, upload: Upload) -> dict[str, Any]:
-    """Return one upload as the page's script takes it; every value is set as text there."""
-    principal = principal_of(request)
-    url = ""
-    if upload.study is not None and Capability.STUDY_VIEW in principal.capabilities and principal.may_see(upload.study):
-        url = _study_url(principal.clinic.slug, upload.study.public_id)
-    row: dict[str, Any] = {
-        "id": upload.public_id,
-        "key": upload.client_key or "",
-        "state": upload.state,
-        "text": describe(upload.state, upload.code, upload.message),
-        "is_finished": upload.state != Upload.State.RECEIVED,
-        "study_url": url,
-    }
-    if upload.archive is not None:
-        # The script knows the names of what it sent itself; those inside an archive it cannot know.
-        row |= {"archive": upload.archive.public_id, "name": display_name(upload.name)}
-    return row
 
 
 @require_GET
@@ -223,5 +140,6 @@ def _groups() -> list[tuple[str, str]]:
         ("duplicate", _("Already there")),
         ("problem", _("Problems")),
         ("ignored", _("Passed over")),
+        ("inbox", _("In the inbox")),
         ("open", _("Under way")),
     ]

@@ -43,7 +43,7 @@ def store_instances(request: HttpRequest, caller: Caller, study_instance_uid: st
     )
     module = storing.response_module(stored.outcomes, caller.root, study_instance_uid)
     response = dicom_json(module, media_type=media_type, status=stored.status)
-    if stored.waiting_count:
+    if stored.waiting_count and caller.principal.kind != "link":
         slug = caller.principal.clinic.slug
         response["Location"] = reverse("dicomweb-store-status", args=[slug, stored.batch.public_id])
     return response
