@@ -3,10 +3,12 @@
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -20,14 +22,14 @@ from apps.storage.errors import (
     PlaceFullError,
     PlaceUnavailableError,
 )
-from apps.storage.places import NAME, SHARDS, Place, PlaceReader, PlaceWriter, StoredObject, batches
+from apps.storage.places import NAME, SHARDS, Place, PlaceReader, PlaceWriter, StoredObject
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 UNFINISHED_SUFFIX = ".part"
 GROUP_SIZE = 64
 """Small objects written together: as many files are open at once."""
-FSYNC_THREADS = 8
+FSYNC_THREADS = 4
 
 
 @contextmanager
@@ -57,6 +59,27 @@ def _write_all(descriptor: int, data: Buffer) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def _make_durable(files: Sequence["_DiskWriter"]) -> None:
+    for file in files:
+        file.make_durable()
+
+
+def _wait_for_all(files: Sequence["_DiskWriter"]) -> None:
+    if len(files) > 1:
+        list(_waiters().map(_make_durable, [files[first::FSYNC_THREADS] for first in range(FSYNC_THREADS)]))
+    else:
+        _make_durable(files)
+
+
+@cache
+def _waiters() -> ThreadPoolExecutor:
+    """Return threads that wait for the disk, one pool for the process; another process makes its own."""
+    return ThreadPoolExecutor(FSYNC_THREADS, thread_name_prefix="fsync")
+
+
+os.register_at_fork(after_in_child=_waiters.cache_clear)
+
+
 class DiskPlace(Place):
     """Objects as files below one folder."""
 
@@ -75,27 +98,29 @@ class DiskPlace(Place):
             return _DiskWriter(self, name)
 
     def write_many(self, objects: Iterable[tuple[str, Buffer]]) -> None:
-        with ThreadPoolExecutor(FSYNC_THREADS) as pool, _explained():
-            for group in batches(objects, GROUP_SIZE):
-                self._write_group(group, pool)
+        waiting = iter(objects)
+        with _explained():
+            while self._write_group(islice(waiting, GROUP_SIZE)) == GROUP_SIZE:
+                pass
 
-    def _write_group(self, group: list[tuple[str, Buffer]], pool: ThreadPoolExecutor) -> None:
+    def _write_group(self, group: Iterable[tuple[str, Buffer]]) -> int:
         """Write all, then wait for all: the file system makes them durable in few commits of its journal."""
         files: list[_DiskWriter] = []
         try:
             for name, data in group:
                 files.append(_DiskWriter(self, name))
                 files[-1].write(data)
-            for _ in pool.map(_DiskWriter.make_durable, files):
-                pass
+            _wait_for_all(files)
             for file in files:
                 file.rename()
-            for _ in pool.map(_fsync_folder, {file.path.parent for file in files}):
-                pass
+            # The first commits the journal for all of them.
+            for folder in {file.path.parent for file in files}:
+                _fsync_folder(folder)
         except BaseException:
             for file in files:
                 file.abort()
             raise
+        return len(files)
 
     def open(self, name: str, size_bytes: int) -> PlaceReader:
         with _explained():

@@ -1,12 +1,13 @@
 """Write, read, adopt and destroy blobs."""
 
+import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 from django.utils import timezone
 
@@ -26,23 +27,28 @@ from apps.storage.replication import copy_due, rebuild
 from apps.storage.sources import Sources
 from apps.storage.sweep import delete_destroyed_bytes
 from apps.storage.usage import add_usage, used_bytes_of
-from apps.storage.writer import BlobWriter, write_group
+from apps.storage.writer import BlobWriter, insert_rows, write_bytes, write_group
 
 __all__ = [
     "BlobReader",
     "BlobWriter",
+    "abandon",
     "adopt",
     "copy_due",
     "destroy",
     "health",
     "iterate_blob",
+    "keep_written",
     "open_blob",
     "places_report",
     "rebuild",
     "used_bytes",
+    "write_ahead",
     "write_blob",
     "write_blobs",
 ]
+
+log = logging.getLogger(__name__)
 
 LOCK_BATCH = 500
 
@@ -61,6 +67,44 @@ def write_blob(clinic: Clinic, kind: str, chunks: Iterable[Buffer], *, quarantin
 def write_blobs(clinic: Clinic, kind: str, contents: Sequence[Buffer], *, quarantined: bool = False) -> list[Blob]:
     """Store many small byte strings at once, in order, as `write_blob` does one: all or none get a row."""
     return write_group(clinic, kind, contents, quarantined=quarantined)
+
+
+def write_ahead(clinic: Clinic, kind: str, contents: Sequence[Buffer]) -> list[Blob]:
+    """Make small byte strings durable and return blobs for them that no row names yet.
+
+    Either `keep_written` gives them their rows, in the transaction that gives them their meaning, or `abandon` deletes
+    the bytes; whatever a crash leaves in between, the sweep finds. Raises as `write_blob` does.
+    """
+    return write_bytes(clinic, kind, contents, quarantined=False)
+
+
+def keep_written(blobs: Sequence[Blob]) -> None:
+    """Give blobs of `write_ahead` their rows, in the caller's transaction."""
+    if blobs:
+        insert_rows(blobs)
+        _copy_soon()
+
+
+def abandon(blobs: Iterable[Blob]) -> None:
+    """Delete the bytes of blobs of `write_ahead` that got no row, whatever became of the transaction that was to.
+
+    Asks the rows: a commit whose answer was lost may have been made. What cannot be asked or deleted waits for the
+    sweep.
+    """
+    given = {blob.public_id: blob for blob in blobs}
+    if not given:
+        return
+    try:
+        named = set(Blob.objects.filter(public_id__in=given).values_list("public_id", flat=True))
+        for public_id in given.keys() - named:
+            place_named(given[public_id].place).delete([given[public_id].object_name])
+    except (StorageError, DatabaseError) as error:
+        log.warning("bytes without a row are left to the sweep: %s", type(error).__name__)
+
+
+def _copy_soon() -> None:
+    if settings.REPLICAS:
+        transaction.on_commit(partial(wake_periodic, "storage.copy"), robust=True)
 
 
 def open_blob(blob: Blob) -> BlobReader:
@@ -114,12 +158,19 @@ def adopt(blobs: Iterable[Blob]) -> None:
             for row, wrapped in zip(chosen, wrap_data_keys(clinic_id, keys), strict=True):
                 row.wrapped_key, row.clinic_key_id = wrapped.wrapped, wrapped.clinic_key_id
                 row.state = Blob.State.STORED
-        Blob.objects.bulk_update(waiting, ["wrapped_key", "clinic_key_id", "state"], batch_size=LOCK_BATCH)
-        if settings.REPLICAS and waiting:
-            transaction.on_commit(partial(wake_periodic, "storage.copy"), robust=True)
+        if waiting:
+            _update(waiting, ["wrapped_key", "clinic_key_id", "state"])
+            _copy_soon()
     for row in rows:
         for field in ("wrapped_key", "clinic_key_id", "state"):
             setattr(given[row.pk], field, getattr(row, field))
+
+
+def _update(rows: Sequence[Blob], fields: Sequence[str]) -> None:
+    """Write these columns of locked rows, as an upsert: a tenth of what the CASE of bulk_update costs."""
+    Blob.objects.bulk_create(
+        rows, batch_size=LOCK_BATCH, update_conflicts=True, unique_fields=["id"], update_fields=fields
+    )
 
 
 def destroy(blobs: Iterable[Blob]) -> None:
