@@ -23,6 +23,7 @@ _ITEM: Final = 0xFFFEE000
 _ITEM_END: Final = 0xFFFEE00D
 _SEQUENCE_END: Final = 0xFFFEE0DD
 _NO_LENGTH: Final = bytes(4)
+_SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _PREAMBLE: Final = 132
 _HEAD: Final = struct.Struct("<HH2sH")
 _WORDS: Final = struct.Struct("<HHI")
@@ -181,6 +182,8 @@ class _Scanner:
             if behind > end or meaning == "SQ":
                 raise _IrregularError
             count += 1
+            if tag == _SPECIFIC_CHARACTER_SET:
+                self.check_text(at, behind)
             if tag in _WANTED and not (length > parse.DEFER_BYTES and parse.is_binary(tag, vr)):
                 found[tag] = RawDataElement(
                     cast("BaseTag", tag), vr, length, head[at:behind], at, self.is_implicit, True
@@ -189,6 +192,12 @@ class _Scanner:
         if at != self.file_size or count > MAX_ELEMENTS or last_tag != _UNDEFINED:
             raise _IrregularError
         return _Stop(0, None, 0, at)
+
+    def check_text(self, at: int, end: int) -> None:
+        """Leave what pydicom may stumble over to it."""
+        value = self.head[at:end]
+        if not value.isascii() or not value.decode().isprintable():
+            raise _IrregularError
 
     def skip_sequence(self, at: int, length: int, depth: int) -> int:
         """Return where the sequence whose items begin at ``at`` ends, all of it being regular."""
@@ -228,6 +237,8 @@ class _Scanner:
             elif length == _UNDEFINED or meaning == "SQ":
                 raise _IrregularError
             else:
+                if tag == _SPECIFIC_CHARACTER_SET:
+                    self.check_text(at, at + length)
                 at += length
         if at != end or item_length == _UNDEFINED:
             raise _IrregularError
