@@ -50,6 +50,10 @@ SECRET_KEY = secret("PORTAL_SECRET_KEY")
 SECRET_KEY_FALLBACKS = env.list("PORTAL_SECRET_KEY_FALLBACKS", default=[])
 MASTER_KEY = env.str("PORTAL_MASTER_KEY", default="")
 MASTER_KEY_FILE = env.str("PORTAL_MASTER_KEY_FILE", default="")
+# The ARN of the AWS KMS key that wraps what the file holds; empty: the file holds the key itself.
+MASTER_KEY_KMS = env.str("PORTAL_MASTER_KEY_KMS", default="")
+# While the master key is being replaced: the file of the old one (see rotate_master_key).
+MASTER_KEY_PREVIOUS_FILE = env.str("PORTAL_MASTER_KEY_PREVIOUS_FILE", default="")
 if not PRODUCTION:
     # The first `manage.py prepare` of an embedded installation makes both files; they are never made again.
     if not MASTER_KEY:
@@ -79,7 +83,7 @@ ADMIN_PATH = env.str("PORTAL_ADMIN_PATH", default="admin").strip("/")
 ADMIN_NETWORKS = [ip_network(network) for network in env.list("PORTAL_ADMIN_NETWORKS", default=[])]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 DATA_UPLOAD_MAX_NUMBER_FILES = 1000
-FILE_UPLOAD_HANDLERS: list[str] = ["apps.ingest.uploadhandler.EncryptingUploadHandler"]
+FILE_UPLOAD_HANDLERS: list[str] = ["apps.ingest.uploadhandler.DroppingUploadHandler"]
 MAX_FILE_BYTES = env.int("PORTAL_MAX_FILE_BYTES", default=2 << 30)
 MAX_ARCHIVE_BYTES = env.int("PORTAL_MAX_ARCHIVE_BYTES", default=16 << 30)  # a ZIP or a disc, and what it expands to
 
@@ -105,6 +109,7 @@ INSTALLED_APPS = [
     "apps.studies",
     "apps.links",
     "apps.exports",
+    "apps.deidentification",
     "apps.ingest",
     "apps.sharing",
     "apps.dicomweb",

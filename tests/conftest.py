@@ -21,6 +21,7 @@ from apps.audit import triggers
 from apps.audit.services import Context
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
+from apps.keys.services import forget_clinic_keys
 from tests.s3_server import s3_server
 
 __all__ = ["s3_server"]
@@ -45,6 +46,12 @@ def _one_look_at_the_static_files() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WhiteNoise, "update_files_dictionary", remember)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_keys_in_memory() -> None:
+    """Each test has a database of its own, and so has its keys."""
+    forget_clinic_keys()
 
 
 @pytest.fixture(scope="session")

@@ -30,8 +30,10 @@ VERBS: Final[dict[str, str | Promise]] = {
     "conflict.undone": gettext_lazy("Decision about a conflicting version taken back"),
     "conflict.viewed": gettext_lazy("Conflicting versions compared"),
     "correction.listed": gettext_lazy("Corrections listed"),
+    "correction.prepared": gettext_lazy("Form for a correction opened"),
     "correction.undone": gettext_lazy("Correction taken back"),
     "document.viewed": gettext_lazy("Document opened"),
+    "key.rotated": gettext_lazy("Encryption key replaced"),
     "factor.enrolled": gettext_lazy("Authenticator enrolled"),
     "factor.failed": gettext_lazy("Second factor refused"),
     "factor.removed": gettext_lazy("Authenticator removed"),
@@ -71,6 +73,7 @@ VERBS: Final[dict[str, str | Promise]] = {
     "plan.changed": gettext_lazy("Plan changed"),
     "plan.created": gettext_lazy("Plan made"),
     "plan.deleted": gettext_lazy("Plan removed"),
+    "receipt.issued": gettext_lazy("Receipt of a view issued"),
     "recovery_code.used": gettext_lazy("Recovery code used"),
     "recovery_codes.created": gettext_lazy("Recovery codes made"),
     "series.downloaded": gettext_lazy("Series downloaded"),
@@ -138,6 +141,8 @@ OBJECT_KINDS: Final[dict[str, str | Promise]] = {
     "plan": gettext_lazy("Plan"),
     "subscription": gettext_lazy("Subscription"),
     "audit": gettext_lazy("Audit"),
+    "event": gettext_lazy("Record"),
+    "export": gettext_lazy("Prepared download"),
 }
 
 
@@ -176,10 +181,10 @@ GROUPS: Final[dict[str, Group]] = {
     "uploads": Group(gettext_lazy("Uploads"), _UPLOADS),
     "sign-in": Group(gettext_lazy("Sign-ins and sessions"), _SIGN_IN),
     "refused": Group(gettext_lazy("Refused and failed"), _REFUSED),
-    "audit": Group(gettext_lazy("Reading this audit"), _starting("audit")),
+    "audit": Group(gettext_lazy("Reading this audit"), _starting("audit", "receipt")),
     "settings": Group(
         gettext_lazy("People, settings, plan"),
-        ~(_VIEWED | _DOWNLOADED | _LOOKED_FOR | _LINKS | _SIGN_IN | _UPLOADS | _starting("audit", "access")),
+        ~(_VIEWED | _DOWNLOADED | _LOOKED_FOR | _LINKS | _SIGN_IN | _UPLOADS | _starting("audit", "receipt", "access")),
     ),
 }
 

@@ -1,4 +1,4 @@
-"""The master key: 32 bytes from the environment or from a file that only its owner can read.
+"""The master key: 32 bytes from the environment, from a file that only its owner can read, or from AWS KMS.
 
 It encrypts nothing itself: every use has a key of its own, derived from it by HKDF-SHA-256 (RFC 5869).
 """
@@ -16,8 +16,10 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from apps.keys.errors import KeyUnavailableError
+from apps.keys.kms import open_with_kms, wrap_with_kms
 
 KEY_BYTES = 32
+ENCODED_LENGTH = 44
 FINGERPRINT_BYTES = 8
 FILE_MODES = (0o400, 0o600)
 
@@ -25,7 +27,8 @@ FILE_MODES = (0o400, 0o600)
 def load_master_key() -> bytes:
     """Return the 32 bytes; raises KeyUnavailableError with the fix when there is no usable key.
 
-    Read anew each time: it is needed rarely, and a key that was taken away is not kept in memory.
+    Read anew each time (but for KMS, which is asked again after minutes): it is needed rarely, and a key that was
+    taken away is not kept in memory.
     """
     if settings.MASTER_KEY and settings.MASTER_KEY_FILE:
         raise KeyUnavailableError(
@@ -33,6 +36,8 @@ def load_master_key() -> bytes:
         )
     if settings.MASTER_KEY:
         return _decode(settings.MASTER_KEY, "PORTAL_MASTER_KEY")
+    if settings.MASTER_KEY_FILE and settings.MASTER_KEY_KMS:
+        return open_with_kms(settings.MASTER_KEY_KMS, _read(Path(settings.MASTER_KEY_FILE)))
     if settings.MASTER_KEY_FILE:
         return _decode(_read(Path(settings.MASTER_KEY_FILE)), "PORTAL_MASTER_KEY_FILE")
     raise KeyUnavailableError(
@@ -43,10 +48,26 @@ def load_master_key() -> bytes:
     )
 
 
-def create_master_key_file(path: Path) -> None:
-    """Write a new random key to a file of mode 0400, durably; raises FileExistsError rather than replace anything."""
+def load_previous_master_key() -> bytes | None:
+    """Return the master key that is being replaced, None outside a rotation; raises KeyUnavailableError."""
+    if not settings.MASTER_KEY_PREVIOUS_FILE:
+        return None
+    text = _read(Path(settings.MASTER_KEY_PREVIOUS_FILE))
+    # One that KMS wraps is longer than a key in the clear.
+    if settings.MASTER_KEY_KMS and len(text.strip()) > ENCODED_LENGTH:
+        return open_with_kms(settings.MASTER_KEY_KMS, text)
+    return _decode(text, "PORTAL_MASTER_KEY_PREVIOUS_FILE")
+
+
+def create_master_key_file(path: Path, key: bytes | None = None) -> None:
+    """Write a new random key (or this one) to a file of mode 0400, durably; with KMS, as KMS wraps it.
+
+    Raises FileExistsError rather than replace anything, KeyUnavailableError if KMS does not answer.
+    """
+    key = key or secrets.token_bytes(KEY_BYTES)
+    content = wrap_with_kms(settings.MASTER_KEY_KMS, key) if settings.MASTER_KEY_KMS else base64.b64encode(key).decode()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_once(path, base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
+    write_once(path, content.encode() + b"\n")
 
 
 def write_once(path: Path, content: bytes) -> None:
@@ -99,8 +120,8 @@ def _read(path: Path) -> str:
                 _("The master key file has mode %(mode)s, so that others may read it: run “chmod 0400” on it.")
                 % {"mode": f"{mode:04o}"}
             )
-        # A key is 44 characters; anything longer is another file.
-        return file.read(200)
+        # A key is 44 characters, one that KMS wraps some 250; anything longer is another file.
+        return file.read(1000)
 
 
 def _decode(text: str, origin: str) -> bytes:

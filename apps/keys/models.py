@@ -13,6 +13,24 @@ def make_key_id() -> int:
     return secrets.randbits(62)
 
 
+class InstallationKey(models.Model):
+    """A key of the installation itself: what seals its secrets, what its digests are made with.
+
+    The master key wraps these and the clinics' keys and nothing else: a new master key means wrapping a few rows anew.
+    """
+
+    class Purpose(models.TextChoices):
+        """What the key is for."""
+
+        SECRETS = "secrets"
+        DIGESTS = "digests"
+
+    purpose = models.CharField(max_length=12, choices=Purpose.choices, primary_key=True)
+    wrapped = models.BinaryField(editable=False)
+    master_fingerprint = models.CharField(max_length=16, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+
 class ClinicKey(ClinicOwned):
     """One key-encryption key of a clinic; never stored unwrapped, never beside the blobs (NIST SP 800-57)."""
 

@@ -4,26 +4,27 @@ import hmac
 import secrets
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import every_clinic, require_scope_of
-from apps.keys.errors import KeyUnavailableError, SealBrokenError
+from apps.keys.errors import KeyUnavailableError
 from apps.keys.master import (
-    FINGERPRINT_BYTES,
     KEY_BYTES,
     create_master_key_file,
     derive,
     fingerprint,
     load_master_key,
+    load_previous_master_key,
     write_once,
 )
-from apps.keys.models import ClinicKey
+from apps.keys.models import ClinicKey, InstallationKey
 from apps.keys.wrapping import unwrap, wrap
 
 __all__ = [
@@ -33,7 +34,11 @@ __all__ = [
     "create_master_key_file",
     "forget_clinic_keys",
     "keyed_digest",
+    "load_master_key",
     "open_secret",
+    "retire_clinic_keys",
+    "rotate_clinic_key",
+    "rotate_master_key",
     "seal_secret",
     "unwrap_data_key",
     "wrap_data_key",
@@ -61,6 +66,7 @@ class _OpenedKey:
 
 
 _opened: dict[int, _OpenedKey] = {}
+_opened_roots: dict[str, tuple[bytes, float]] = {}
 _opened_lock = threading.Lock()
 
 
@@ -110,12 +116,13 @@ def unwrap_data_key(clinic_id: int, clinic_key_id: int, wrapped: bytes, context:
 
 
 def seal_secret(purpose: str, plaintext: bytes) -> bytes:
-    """Encrypt a small secret (a TOTP seed, say) under the master key; only the same purpose opens it.
+    """Encrypt a small secret (a TOTP seed, say); only the same purpose opens it.
 
-    Returns 37 bytes more than it is given. Raises KeyUnavailableError.
+    Returns 29 bytes more than it is given. Raises KeyUnavailableError.
     """
-    master = load_master_key()
-    return fingerprint(master) + wrap(derive(master, f"secret {purpose}"), plaintext, purpose.encode())
+    return wrap(
+        derive(_installation_key(InstallationKey.Purpose.SECRETS), f"secret {purpose}"), plaintext, purpose.encode()
+    )
 
 
 def open_secret(purpose: str, sealed: bytes) -> bytes:
@@ -123,24 +130,76 @@ def open_secret(purpose: str, sealed: bytes) -> bytes:
 
     Raises KeyUnavailableError under another master key, SealBrokenError for anything tampered with.
     """
-    master = load_master_key()
-    sealed = bytes(sealed)
-    if len(sealed) <= FINGERPRINT_BYTES:
-        raise SealBrokenError
-    if not hmac.compare_digest(sealed[:FINGERPRINT_BYTES], fingerprint(master)):
-        raise KeyUnavailableError(_wrong_master())
-    return unwrap(derive(master, f"secret {purpose}"), sealed[FINGERPRINT_BYTES:], purpose.encode())
+    key = derive(_installation_key(InstallationKey.Purpose.SECRETS), f"secret {purpose}")
+    return unwrap(key, bytes(sealed), purpose.encode())
 
 
 def keyed_digest(purpose: str, data: bytes) -> bytes:
     """Return the 32-byte HMAC-SHA-256 of the data, under a key of the purpose's own. Raises KeyUnavailableError."""
-    return hmac.digest(derive(load_master_key(), f"digest {purpose}"), data, sha256)
+    return hmac.digest(derive(_installation_key(InstallationKey.Purpose.DIGESTS), f"digest {purpose}"), data, sha256)
+
+
+def rotate_clinic_key(clinic: Clinic) -> ClinicKey:
+    """Make a new key for what the clinic stores from now on; the old ones stay until nothing is wrapped by them.
+
+    Raises KeyUnavailableError. Needs the clinic's scope.
+    """
+    master = load_master_key()
+    _require_right_master(master)
+    with transaction.atomic():
+        stored = ClinicKey.objects.filter(clinic=clinic, purpose=ClinicKey.Purpose.STORED)
+        list(stored.select_for_update())
+        stored.update(is_primary=False)
+        row = _new_clinic_key(clinic.pk, ClinicKey.Purpose.STORED, master)
+        row.save(force_insert=True)
+    return row
+
+
+def retire_clinic_keys(clinic: Clinic, keep: Container[int]) -> int:
+    """Destroy the clinic's former keys but those that still wrap something (``keep``, their ids); return how many."""
+    former = ClinicKey.objects.filter(clinic=clinic, is_primary=False, wrapped__isnull=False)
+    gone = [row.pk for row in former if row.pk not in keep]
+    ClinicKey.objects.filter(pk__in=gone).update(wrapped=None, destroyed_at=timezone.now())
+    forget_clinic_keys()
+    return len(gone)
+
+
+def rotate_master_key() -> int:
+    """Wrap every key that the previous master key wrapped by the present one; return how many.
+
+    Whoever runs with both keys reads throughout. Raises KeyUnavailableError: if either key is not at hand, or if any
+    key is wrapped by a third one; nothing is changed then.
+    """
+    present = load_master_key()
+    _masters()
+    count = 0
+    with every_clinic(), transaction.atomic():
+        _require_right_master(present)
+        for row in InstallationKey.objects.select_for_update().exclude(master_fingerprint=fingerprint(present).hex()):
+            key = unwrap(
+                derive(_master_of(row), "installation key"), bytes(row.wrapped), _installation_context(row.purpose)
+            )
+            row.wrapped = wrap(derive(present, "installation key"), key, _installation_context(row.purpose))
+            row.master_fingerprint = fingerprint(present).hex()
+            row.save(update_fields=["wrapped", "master_fingerprint"])
+            count += 1
+        others = ClinicKey.objects.select_for_update().filter(wrapped__isnull=False)
+        for clinic_key in others.exclude(master_fingerprint=fingerprint(present).hex()):
+            context = _clinic_key_context(clinic_key.clinic_id, clinic_key.pk, clinic_key.purpose)
+            key = unwrap(derive(_master_of(clinic_key), "clinic key"), bytes(clinic_key.wrapped or b""), context)
+            clinic_key.wrapped = wrap(derive(present, "clinic key"), key, context)
+            clinic_key.master_fingerprint = fingerprint(present).hex()
+            clinic_key.save(update_fields=["wrapped", "master_fingerprint"])
+            count += 1
+    forget_clinic_keys()
+    return count
 
 
 def forget_clinic_keys() -> None:
     """Drop the unwrapped keys that this process holds."""
     with _opened_lock:
         _opened.clear()
+        _opened_roots.clear()
 
 
 def _wrong_master() -> str:
@@ -150,11 +209,50 @@ def _wrong_master() -> str:
     )
 
 
+def _masters() -> dict[str, bytes]:
+    """Return the master keys at hand by fingerprint: the present one, and during a rotation the previous one."""
+    present, previous = load_master_key(), load_previous_master_key()
+    return {fingerprint(key).hex(): key for key in (previous, present) if key is not None}
+
+
+def _master_of(row: ClinicKey | InstallationKey) -> bytes:
+    try:
+        return _masters()[row.master_fingerprint]
+    except KeyError:
+        raise KeyUnavailableError(_wrong_master()) from None
+
+
 def _require_right_master(master: bytes) -> None:
+    known = {*_masters(), fingerprint(master).hex()}
     with every_clinic():
-        others = ClinicKey.objects.filter(wrapped__isnull=False).exclude(master_fingerprint=fingerprint(master).hex())
-        if others.exists():
-            raise KeyUnavailableError(_wrong_master())
+        is_foreign = ClinicKey.objects.filter(wrapped__isnull=False).exclude(master_fingerprint__in=known).exists()
+    if is_foreign or InstallationKey.objects.exclude(master_fingerprint__in=known).exists():
+        raise KeyUnavailableError(_wrong_master())
+
+
+def _installation_context(purpose: str) -> bytes:
+    return f"viewbox installation key, purpose {purpose}".encode()
+
+
+def _installation_key(purpose: str) -> bytes:
+    """Return a key of the installation, made on first use, from this process's memory if it was used lately."""
+    opened = _opened_roots.get(purpose)
+    if opened and opened[1] > time.monotonic():
+        return opened[0]
+    row = InstallationKey.objects.filter(pk=purpose).first()
+    if row is None:
+        master = load_master_key()
+        _require_right_master(master)
+        wrapped = wrap(
+            derive(master, "installation key"), secrets.token_bytes(KEY_BYTES), _installation_context(purpose)
+        )
+        # Somebody else may be faster: theirs counts then.
+        row, _is_new = InstallationKey.objects.get_or_create(
+            purpose=purpose, defaults={"wrapped": wrapped, "master_fingerprint": fingerprint(master).hex()}
+        )
+    key = unwrap(derive(_master_of(row), "installation key"), bytes(row.wrapped), _installation_context(purpose))
+    _opened_roots[purpose] = (key, time.monotonic() + CACHE_SECONDS)
+    return key
 
 
 def _clinic_key_context(clinic_id: int, key_id: int, purpose: str) -> bytes:
@@ -173,16 +271,21 @@ def _primary_key(clinic_id: int, purpose: str) -> ClinicKey:
         return found
     master = load_master_key()
     _require_right_master(master)
-    row = ClinicKey(clinic_id=clinic_id, purpose=purpose, master_fingerprint=fingerprint(master).hex())
-    row.wrapped = wrap(
-        derive(master, "clinic key"), secrets.token_bytes(KEY_BYTES), _clinic_key_context(clinic_id, row.pk, purpose)
-    )
+    row = _new_clinic_key(clinic_id, purpose, master)
     try:
         with transaction.atomic():
             row.save(force_insert=True)
     except IntegrityError:
         # Somebody else was faster.
         return wanted.get()
+    return row
+
+
+def _new_clinic_key(clinic_id: int, purpose: str, master: bytes) -> ClinicKey:
+    row = ClinicKey(clinic_id=clinic_id, purpose=purpose, master_fingerprint=fingerprint(master).hex())
+    row.wrapped = wrap(
+        derive(master, "clinic key"), secrets.token_bytes(KEY_BYTES), _clinic_key_context(clinic_id, row.pk, purpose)
+    )
     return row
 
 
@@ -196,11 +299,8 @@ def _opened_key(clinic_id: int, clinic_key_id: int, row: ClinicKey | None = None
     row = row or ClinicKey.objects.filter(pk=clinic_key_id, clinic_id=clinic_id).first()
     if row is None or row.wrapped is None:
         raise KeyUnavailableError(_("The clinic's key is gone: what was encrypted with it cannot be read any more."))
-    master = load_master_key()
-    if not hmac.compare_digest(row.master_fingerprint, fingerprint(master).hex()):
-        raise KeyUnavailableError(_wrong_master())
     context = _clinic_key_context(clinic_id, clinic_key_id, row.purpose)
-    key = unwrap(derive(master, "clinic key"), bytes(row.wrapped), context)
+    key = unwrap(derive(_master_of(row), "clinic key"), bytes(row.wrapped), context)
     with _opened_lock:
         for stale in [each for each, kept in _opened.items() if kept.expires_at <= now]:
             del _opened[stale]

@@ -12,7 +12,7 @@ from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope, every_clinic
 from apps.keys import services
 from apps.keys.errors import KeyUnavailableError, SealBrokenError
-from apps.keys.models import ClinicKey
+from apps.keys.models import ClinicKey, InstallationKey
 from apps.keys.services import (
     check_master_key,
     create_clinic_key,
@@ -27,11 +27,6 @@ from apps.keys.services import (
 
 DATA_KEY = secrets.token_bytes(32)
 OTHER_MASTER = base64.b64encode(bytes(32)).decode()
-
-
-@pytest.fixture(autouse=True)
-def _no_keys_in_memory() -> None:
-    forget_clinic_keys()
 
 
 def test_wrapped_data_key_comes_back(in_clinic_a: Clinic) -> None:
@@ -193,17 +188,20 @@ def test_changed_secret_is_refused(db: None) -> None:
             open_secret("purpose", sealed[:length])
 
 
-def test_secret_of_another_master_names_the_fix_ENC_09(settings: Settings) -> None:
+def test_secret_of_another_master_names_the_fix_ENC_09(db: None, settings: Settings) -> None:
     sealed = seal_secret("purpose", b"seed")
+    forget_clinic_keys()
     settings.MASTER_KEY = OTHER_MASTER
-    with pytest.raises(KeyUnavailableError, match="put the right one back"):
-        open_secret("purpose", sealed)
+    for attempt in (lambda: open_secret("purpose", sealed), lambda: keyed_digest("one", b"data")):
+        with pytest.raises(KeyUnavailableError, match="put the right one back"):
+            attempt()
 
 
-def test_keyed_digest_depends_on_data_purpose_and_master(settings: Settings) -> None:
+def test_keyed_digest_depends_on_data_purpose_and_installation(db: None) -> None:
     digests = [keyed_digest("one", b"data"), keyed_digest("two", b"data"), keyed_digest("one", b"date")]
     assert keyed_digest("one", b"data") == digests[0]
-    settings.MASTER_KEY = OTHER_MASTER
+    InstallationKey.objects.all().delete()
+    forget_clinic_keys()
     digests.append(keyed_digest("one", b"data"))
     assert len(set(digests)) == 4
     assert {len(digest) for digest in digests} == {32}

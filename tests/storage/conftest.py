@@ -5,18 +5,12 @@ from pathlib import Path
 import pytest
 from pytest_django import Settings
 
-from apps.keys.services import forget_clinic_keys
 from apps.storage.disk_place import DiskPlace
 from apps.storage.places import Place, place_named
 from apps.storage.s3_place import S3Place
 from tests.s3_server import S3Server, s3_server
 
 __all__ = ["s3_server"]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_remembered() -> None:
-    forget_clinic_keys()
 
 
 @pytest.fixture
