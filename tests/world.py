@@ -27,7 +27,8 @@ from apps.audit.models import AuditEvent
 from apps.audit.services import Context
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
-from apps.ingest.models import UploadBatch
+from apps.ingest import transfers
+from apps.ingest.models import Transfer, UploadBatch
 from apps.ingest.services import open_batch, receive, store_now
 from apps.jobs.services import process_until_idle
 from apps.links import services as links
@@ -91,6 +92,7 @@ class World:
     series: dict[int, Series] = field(default_factory=dict)
     documents: dict[int, Document] = field(default_factory=dict)
     batches: dict[int, UploadBatch] = field(default_factory=dict)
+    transfers: dict[int, Transfer] = field(default_factory=dict)
     stow: UploadBatch | None = None
     shares: dict[int, sharing.Shared] = field(default_factory=dict)
     children: dict[int, sharing.Shared] = field(default_factory=dict)
@@ -118,10 +120,13 @@ class World:
             "viewer-mode": {"public_id": study.public_id, "mode": "viewer"},
             **of_all("series-thumbnail", "series-download", public_id=self.series[number].public_id),
             "document": {"public_id": self.documents[number].public_id},
-            **of_all("upload-batch", "upload-files", "upload-close", batch_id=self.batches[number].public_id),
+            **of_all("upload-batch", "upload-close", batch_id=self.batches[number].public_id),
             **of_all("upload-progress", "upload-results", batch_id=self.batches[number].public_id),
+            "upload-tus-file": {"transfer_id": self.transfers[number].public_id},
             "dicomweb-store-status": {"batch_id": self.stow.public_id if self.stow else ""},
             **of_all("link-detail", "link-revoke", "link-pause", "link-resume", "link-extend", link_id=link),
+            "audit-receipt": {"event_id": self._event(number, "link")},
+            "share-receipt": {"link_id": link, "event_id": self._event(number, "link")},
             **of_all("share-visits", "share-pass-on", "share-end", "share-download-all", link_id=link),
             **of_all(
                 "share-child-revoke", "share-child-pause", "share-child-resume",
@@ -145,6 +150,10 @@ class World:
             raise KeyError(name)
         extra = {"frames": "1", "path": "7FE00010"} | ({"link_id": link} if "-link-" in name else {})
         return uids(number) | extra
+
+    def _event(self, number: int, kind: str) -> str:
+        reference = self.shares[number].share.link.public_id
+        return AuditEvent.objects.filter(actor_kind=kind, actor_reference=reference).earliest("pk").public_id
 
     def _member(self) -> Membership:
         assert self.member
@@ -173,6 +182,8 @@ def make_world(clinic: Clinic, owner: User, password_hash: str) -> World:
             receive(acts, world.batches[number], f"{canary(clinic, number)}.txt", [b"not an image"])
             archive = zipped({f"{canary(clinic, number)}/member.txt": b"not an image either"})
             receive(acts, world.batches[number], "archive.zip", [archive])
+            name = f"{canary(clinic, number)}.zip"
+            world.transfers[number] = transfers.begin(acts, world.batches[number], length_bytes=9, name=name)
         process_until_idle()
         for number, study in world.studies.items():
             world.documents[number] = Document.objects.get(study=study)

@@ -65,8 +65,31 @@ def microseconds(instant: datetime) -> int:
 
 def leaf_of(row: Sequence[Any]) -> bytes:
     """Return the 32-byte leaf hash of one event, given as the values of FIELDS."""
-    encoding = _encode([SCHEMA_VERSION, *row[:-1], microseconds(row[-1])])
-    return hashlib.sha256(b"\x00" + encoding.encode("ascii")).digest()
+    return hashlib.sha256(b"\x00" + encode(event_values(row))).digest()
+
+
+def event_values(row: Sequence[Any]) -> list[Any]:
+    """Return what a leaf is the hash of, before it is encoded: the schema's version, then the values of FIELDS."""
+    return [SCHEMA_VERSION, *row[:-1], microseconds(row[-1])]
+
+
+def encode(values: Any) -> bytes:
+    """Return the canonical encoding: JSON in ASCII, without spaces, keys sorted."""
+    return _encode(values).encode("ascii")
+
+
+def seal_values(seal: Seal) -> list[Any]:
+    """Return what a seal's digest is the hash of, before it is encoded."""
+    return [
+        seal.schema_version,
+        seal.chain,
+        seal.number,
+        seal.count,
+        bytes(seal.root).hex(),
+        bytes(seal.previous).hex(),
+        seal.last_event_id,
+        microseconds(seal.sealed_at),
+    ]
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
@@ -83,18 +106,19 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
     return level[0]
 
 
+def path_of(leaves: Sequence[bytes], position: int) -> list[bytes]:
+    """Return the audit path of one leaf, from the bottom up (RFC 6962 section 2.1.1): with it the root follows."""
+    path: list[bytes] = []
+    level, index = list(leaves), position
+    while len(level) > 1:
+        sibling = index ^ 1
+        if sibling < len(level):
+            path.append(level[sibling])
+        pairs = [hashlib.sha256(b"\x01" + level[at] + level[at + 1]).digest() for at in range(0, len(level) - 1, 2)]
+        level, index = pairs + level[len(pairs) * 2 :], index // 2
+    return path
+
+
 def digest_of(seal: Seal) -> bytes:
     """Return the 32-byte digest by which the next seal of the same chain refers to this one."""
-    encoding = _encode(
-        [
-            seal.schema_version,
-            seal.chain,
-            seal.number,
-            seal.count,
-            bytes(seal.root).hex(),
-            bytes(seal.previous).hex(),
-            seal.last_event_id,
-            microseconds(seal.sealed_at),
-        ]
-    )
-    return hashlib.sha256(b"\x02" + encoding.encode("ascii")).digest()
+    return hashlib.sha256(b"\x02" + encode(seal_values(seal))).digest()

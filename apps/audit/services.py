@@ -17,6 +17,7 @@ from apps.audit.context import Context, acting, current_context
 from apps.audit.details import check_details
 from apps.audit.errors import AuditUnavailableError, EventRefusedError
 from apps.audit.models import AuditEvent, Outcome, Seal, columns_of
+from apps.audit.receipts import NotSealedError, proof_of
 from apps.audit.seal import recent_unsealed_events, seal_events
 from apps.audit.verify import ChainReport, Problem, verify_trail
 
@@ -25,11 +26,13 @@ __all__ = [
     "ChainReport",
     "Context",
     "Entry",
+    "NotSealedError",
     "Outcome",
     "Problem",
     "acting",
     "covering_event",
     "current_context",
+    "proof_of",
     "record",
     "record_many",
     "seal_events",

@@ -64,3 +64,18 @@ class Export(ClinicOwned):
     def percent(self) -> int:
         """How much of it is done."""
         return min(100, self.done_bytes * 100 // self.total_bytes) if self.total_bytes else 0
+
+
+class SigningKey(models.Model):
+    """An Ed25519 key that signs receipts: the public half is for everybody, the private half is sealed."""
+
+    public_key = models.BinaryField(max_length=32, unique=True)
+    sealed_private_key = models.BinaryField()
+    # What signs now; the others are kept so that what they signed can be checked.
+    is_primary = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["is_primary"], condition=models.Q(is_primary=True), name="one_signing_key")
+        ]

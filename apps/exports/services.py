@@ -10,10 +10,11 @@ from apps.exports.iso_layout import iso_layout
 from apps.exports.layout import Layout
 from apps.exports.models import Format
 from apps.exports.ranges import respond
+from apps.exports.receipt_views import receipt_response
 from apps.exports.zip_layout import zip_layout
 from apps.studies.models import Series, Study
 
-__all__ = ["MEDIA_TYPES", "Format", "Layout", "file_name", "instances_of", "layout_of", "respond"]
+__all__ = ["MEDIA_TYPES", "Format", "Layout", "file_name", "instances_of", "layout_of", "receipt_response", "respond"]
 
 MEDIA_TYPES = {Format.ZIP: "application/zip", Format.ISO: "application/vnd.efi.iso"}
 _LABEL = "VIEWBOX"

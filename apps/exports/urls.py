@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apps.accounts.roles import Capability, Rule
 from apps.accounts.services import page
-from apps.exports import views
+from apps.exports import receipt_views, views
 
 DOWNLOAD = Rule.clinic(Capability.STUDY_DOWNLOAD)
 
@@ -21,4 +21,11 @@ urlpatterns = [
         DOWNLOAD,
         name="patient-download",
     ),
+    page(
+        "c/<slug:clinic_slug>/audit/<str:event_id>/receipt.json",
+        receipt_views.audit_receipt,
+        Rule.clinic(Capability.AUDIT_READ),
+        name="audit-receipt",
+    ),
+    page("receipts/", receipt_views.receipts, Rule.public(), name="receipts"),
 ]

@@ -14,7 +14,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from apps.access.services import Principal, authorise
 from apps.accounts.roles import Capability
+from apps.audit.models import AuditEvent
 from apps.billing.errors import LimitReachedError
+from apps.exports.services import receipt_response
 from apps.links.errors import LinkRefusedError
 from apps.sharing import services
 from apps.sharing.csrf import csrf_protected_without_referer
@@ -40,6 +42,21 @@ def share_visits(request: HttpRequest, link_id: str) -> HttpResponseBase:
         "refusals": services.refusals_of([share, *children]),
     }
     return render(request, "sharing/visits.html", context)
+
+
+@require_safe
+@services.recipient_page
+def share_receipt(request: HttpRequest, link_id: str, event_id: str) -> HttpResponseBase:
+    """Send the patient the signed receipt of a view through her link or one that she passed on."""
+    share = _own(request)
+    family = [share, *services.children_of(share)]
+    rows = AuditEvent.objects.filter(
+        clinic_id=share.clinic_id, actor_kind="link", actor_reference__in=[one.link.public_id for one in family]
+    )
+    event = get_object_or_404(rows, public_id=event_id)
+    details = {"event_reference": event.public_id}
+    authorise(request, Capability.STUDY_SEARCH, verb="receipt.issued", details=details)
+    return receipt_response(event, share.clinic)
 
 
 @csrf_protected_without_referer

@@ -48,6 +48,7 @@ urlpatterns = [
     page(f"{_SHARED}download/<str:public_id>/", downloads.share_download, Rule.link(), name="share-download"),
     # The patient's own link.
     page(f"{_SHARED}visits/", patients.share_visits, Rule.link(), name="share-visits"),
+    page(f"{_SHARED}visits/<str:event_id>/receipt.json", patients.share_receipt, Rule.link(), name="share-receipt"),
     page(f"{_SHARED}pass-on/", patients.share_pass_on, Rule.link(), name="share-pass-on"),
     page(f"{_SHARED}end/", patients.share_end, Rule.link(), name="share-end"),
     page(f"{_CHILD}revoke/", patients.share_child_revoke, Rule.link(), name="share-child-revoke"),

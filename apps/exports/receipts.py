@@ -1,0 +1,52 @@
+"""A receipt of a view: the record with its proof, signed, to be checked by anybody without us."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import Any, Final
+
+from django.conf import settings
+
+from apps.audit.models import AuditEvent
+from apps.audit.services import proof_of
+from apps.clinics.models import Clinic
+from apps.exports.signing import sign
+
+FORMAT: Final = "viewbox-receipt-1"
+
+
+def receipt_of(event: AuditEvent, clinic: Clinic) -> dict[str, Any]:
+    """Return the receipt as JSON values; the check is described beside the public keys and done by a short script.
+
+    The signature covers `message_of` the rest. Raises NotSealedError and KeyUnavailableError.
+    """
+    receipt = {
+        "format": FORMAT,
+        "issuer": str(settings.BASE_URL),
+        "clinic": {"reference": clinic.public_id, "name": clinic.name},
+        "words": event.verb_words,
+        "proof": proof_of(event),
+    }
+    public_key, signature = sign(message_of(receipt))
+    return receipt | {
+        "signature": {
+            "algorithm": "Ed25519",
+            "public_key": base64.b64encode(public_key).decode(),
+            "value": base64.b64encode(signature).decode(),
+        }
+    }
+
+
+def message_of(receipt: dict[str, Any]) -> bytes:
+    """Return what is signed: a line that says what it is, then the receipt without its signature as canonical JSON."""
+    unsigned = {name: value for name, value in receipt.items() if name != "signature"}
+    body = json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return b"viewbox receipt 1\n" + body.encode("ascii")
+
+
+def fingerprint(public_key: bytes) -> str:
+    """Return what people compare: the first 16 bytes of the key's SHA-256, in groups of four digits."""
+    digits = hashlib.sha256(public_key).hexdigest()[:32]
+    return " ".join(digits[start : start + 4] for start in range(0, 32, 4))

@@ -1,0 +1,62 @@
+"""Sign for others to check: the installation's Ed25519 key (RFC 8032), whose private half is sealed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import IntegrityError, transaction
+
+from apps.exports.models import SigningKey
+from apps.keys.services import open_secret, seal_secret
+
+_PURPOSE: Final = "exports.signing"
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """A key that checks signatures: 32 bytes, and since when it signs."""
+
+    value: bytes
+    since: datetime
+    is_primary: bool
+
+
+def sign(message: bytes) -> tuple[bytes, bytes]:
+    """Return (public key, signature of 64 bytes); the key is made on first use.
+
+    Raises KeyUnavailableError, also under another master key than the one the signing key was sealed with.
+    """
+    row = _primary()
+    private = Ed25519PrivateKey.from_private_bytes(open_secret(_PURPOSE, bytes(row.sealed_private_key)))
+    return bytes(row.public_key), private.sign(message)
+
+
+def public_keys() -> list[PublicKey]:
+    """Return the keys that sign or signed, the present one first; it is made when there is none yet.
+
+    Raises KeyUnavailableError.
+    """
+    _primary()
+    rows = SigningKey.objects.order_by("-is_primary", "-created_at")
+    return [PublicKey(bytes(row.public_key), row.created_at, row.is_primary) for row in rows]
+
+
+def _primary() -> SigningKey:
+    wanted = SigningKey.objects.filter(is_primary=True)
+    if found := wanted.first():
+        return found
+    key = Ed25519PrivateKey.generate()
+    row = SigningKey(
+        public_key=key.public_key().public_bytes_raw(),
+        sealed_private_key=seal_secret(_PURPOSE, key.private_bytes_raw()),
+    )
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:
+        # Somebody else was faster.
+        return wanted.get()
+    return row
