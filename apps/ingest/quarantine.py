@@ -46,20 +46,28 @@ class Taken:
     @property
     def file(self) -> BinaryIO | None:
         """The bytes, if they are still at hand."""
-        return io.BytesIO(self.data) if self.data else None
+        return io.BytesIO(self.data) if self.data or self.blob is None else None
 
     @property
     def size_bytes(self) -> int:
         """Size of the file, 0 when it could not be taken."""
-        return self.blob.size_bytes if self.blob else 0
+        return self.blob.size_bytes if self.blob else len(self.data)
 
 
 def take(clinic: Clinic, arrivals: Iterable[Arrival]) -> Iterator[list[Taken]]:
     """Write arrivals into quarantined blobs and yield them in groups, in their order, as soon as a group is durable.
 
+    Errors as `gather`, and StorageError when the storage does not take a group; nothing of that group is left then.
+    """
+    for group in gather(clinic, arrivals):
+        yield write_together(clinic, group)
+
+
+def gather(clinic: Clinic, arrivals: Iterable[Arrival]) -> Iterator[list[Taken]]:
+    """Yield arrivals in groups, in their order: large ones in quarantine, small ones in memory.
+
     Each arrival is read to its end before the next one is asked for, so that they may be parts of one stream. A file
-    that cannot be read or is too large has `error` instead of a blob. Whoever takes a group answers for its blobs.
-    Raises StorageError when the storage does not take a group; nothing of that group is left then.
+    that cannot be read or is too large has `error` instead of bytes. Whoever takes a group answers for its blobs.
     """
     group: list[Taken] = []
     try:
@@ -72,10 +80,10 @@ def take(clinic: Clinic, arrivals: Iterable[Arrival]) -> Iterator[list[Taken]]:
                 item.error = error
             if len(group) >= GROUP_FILES or sum(len(waiting.data) for waiting in group) > GROUP_BYTES:
                 done, group = group, []
-                yield write_together(clinic, done)
+                yield done
         if group:
             done, group = group, []
-            yield write_together(clinic, done)
+            yield done
     except BaseException:
         destroy(group)
         raise

@@ -14,15 +14,18 @@ from apps.access.services import Principal
 from apps.accounts.roles import Capability
 from apps.audit.services import record
 from apps.billing.errors import LimitReachedError
-from apps.ingest import pipeline, quarantine, queries, requests
+from apps.ingest import pipeline, quarantine, queries, requests, scan
 from apps.ingest.errors import BatchClosedError, TooLargeError
 from apps.ingest.ledger import EXPAND, PROCESS, ReservationError, reserve_storage
-from apps.ingest.models import Upload, UploadBatch
+from apps.ingest.models import QUARANTINE_KIND, Upload, UploadBatch
 from apps.ingest.naming import display_name
 from apps.ingest.quarantine import Arrival, Taken
 from apps.ingest.scan import health as scanner_health
 from apps.ingest.sender_guard import sender_page
 from apps.jobs.services import enqueue
+from apps.storage import services as storage
+from apps.patients.models import Patient
+from apps.storage.models import Blob
 from apps.studies.models import Study
 
 __all__ = [
@@ -83,14 +86,17 @@ class StoreOutcome:
     series_instance_uid: str
 
 
-def open_batch(principal: Principal, source: str, *, study: Study | None = None) -> UploadBatch:
-    """Return a new batch for files of `source` (UploadBatch.Source); `study`: where documents among them go.
+def open_batch(
+    principal: Principal, source: str, *, study: Study | None = None, patient: Patient | None = None
+) -> UploadBatch:
+    """Return a new batch for files of `source` (UploadBatch.Source); `study` or `patient`: where documents go.
 
     Whatever the source, what a link brings waits in the inbox.
 
-    Raises PermissionError when the principal may not upload here or may not see the study.
+    Raises PermissionError when the principal may not upload here or may not see them.
     """
-    if Capability.UPLOAD_CREATE not in principal.capabilities or (study is not None and not principal.may_see(study)):
+    owner = study or patient
+    if Capability.UPLOAD_CREATE not in principal.capabilities or (owner is not None and not principal.may_see(owner)):
         raise PermissionError
     request = requests.request_of(principal)
     return UploadBatch.objects.create(
@@ -101,6 +107,7 @@ def open_batch(principal: Principal, source: str, *, study: Study | None = None)
         actor_kind=principal.context.actor_kind,
         actor_reference=principal.context.actor_reference,
         study=study,
+        patient=patient,
     )
 
 
@@ -216,7 +223,7 @@ def store_arrivals(
     Each group is committed with its records before its findings are yielded. Errors as `store_now`.
     """
     check_open(principal, batch)
-    for taken in quarantine.take(principal.clinic, arrivals):
+    for taken in quarantine.gather(principal.clinic, arrivals):
         yield from _store_group(principal, batch, taken, study_instance_uid)
 
 
@@ -241,11 +248,13 @@ def _store_group(
 def _settle_group(
     principal: Principal, batch: UploadBatch, taken: Sequence[Taken], study_instance_uid: str
 ) -> list[pipeline.Finding]:
+    ahead: list[Blob] = []
     try:
-        findings = [_examine(batch, item, study_instance_uid) for item in taken]
+        findings = _examine(batch, taken, study_instance_uid)
+        ahead = _write(batch, list(zip(taken, findings, strict=True)))
         archives = [finding for finding in findings if finding.is_archive]
         settled = [finding for finding in findings if not finding.is_archive]
-        pipeline.look_for_viruses(findings)
+        pipeline.admit(findings)
         try:
             with transaction.atomic():
                 reserve_storage(
@@ -253,6 +262,7 @@ def _settle_group(
                     sum(f.upload.size_bytes for f in findings if f.is_new_instance or f.is_held or f.is_archive),
                 )
                 requests.claim(batch, len(findings), sum(f.upload.size_bytes for f in findings))
+                storage.keep_written(ahead)
                 pipeline.settle(settled, principal.context)
                 for finding in archives:
                     finding.upload.save()
@@ -262,19 +272,54 @@ def _settle_group(
             for finding in findings:
                 if finding.is_new_instance or finding.is_held or finding.is_archive:
                     finding.conclude(State.REJECTED, refusal.code, str(refusal))
+                if finding.blob in ahead:
+                    finding.blob = finding.upload.blob = None
+            storage.abandon(ahead)
             with transaction.atomic():
                 pipeline.settle(findings, principal.context)
     except BaseException:
         quarantine.destroy(taken)
+        storage.abandon(ahead)
         raise
     return findings
 
 
-def _examine(batch: UploadBatch, item: Taken, study_instance_uid: str) -> pipeline.Finding:
-    upload = _row(batch, item)
-    if item.error is not None:
-        return pipeline.Finding(upload, None).conclude(State.REJECTED, item.error.code, str(item.error))
-    return pipeline.examine(upload, item.file, study_instance_uid=study_instance_uid)
+def _examine(batch: UploadBatch, taken: Sequence[Taken], study_instance_uid: str) -> list[pipeline.Finding]:
+    rows = [(_row(batch, item), item) for item in taken]
+    sound = pipeline.examine(
+        ((row, item.file) for row, item in rows if item.error is None), study_instance_uid=study_instance_uid
+    )
+    examined = iter(sound)
+    return [
+        next(examined)
+        if item.error is None
+        else pipeline.Finding(row, None).conclude(State.REJECTED, item.error.code, str(item.error))
+        for row, item in rows
+    ]
+
+
+def _write(batch: UploadBatch, group: Sequence[tuple[Taken, pipeline.Finding]]) -> list[Blob]:
+    """Make durable what is still in memory and worth it; return the blobs whose rows are yet to be written.
+
+    Instances of a known sender are written once, as what they will be. What somebody or something has yet to look at
+    (the virus scanner, the inbox, an archive to be opened) goes into quarantine. What is refused is not written at all.
+    """
+    clinic = batch.clinic
+    waiting = [(item, finding) for item, finding in group if item.data and finding.upload.state != State.IGNORED]
+    is_seen_first = scan.is_on() or batch.request_id is not None
+    direct = [] if is_seen_first else [(item, finding) for item, finding in waiting if finding.is_new_instance]
+    others = [
+        (item, finding)
+        for item, finding in waiting
+        if is_seen_first or (finding.is_welcome and not finding.is_new_instance)
+    ]
+    quarantine.write_together(clinic, [item for item, _ in others])
+    for item, finding in others:
+        finding.blob = finding.upload.blob = item.blob
+    blobs = storage.write_ahead(clinic, QUARANTINE_KIND, [item.data for item, _ in direct]) if direct else []
+    for (_, finding), blob in zip(direct, blobs, strict=True):
+        finding.blob = finding.upload.blob = blob
+    return blobs
 
 
 def failure_reason(state: str, code: str) -> int | None:

@@ -18,7 +18,7 @@ from apps.ingest.ledger import EXPAND, PROCESS
 from apps.ingest.models import Segment, Upload
 from apps.ingest.recognise import recognise_file
 from apps.jobs.models import Job
-from apps.jobs.services import enqueue, periodic, register
+from apps.jobs.services import enqueue, enqueue_many, periodic, register
 from apps.storage import services as storage
 from apps.storage.models import Blob
 
@@ -45,22 +45,33 @@ def process_uploads(job: Job) -> Callable[[], None] | None:
     uploads = open_uploads(job.payload["upload_ids"])
     if not uploads:
         return None
-    findings = [_examine(upload) for upload in uploads]
-    pipeline.look_for_viruses(findings)
+    if job.attempts > 1 and len(uploads) > 1:
+        # One of them may have taken its worker along, or cannot be read: it shall not take the others with it again.
+        return partial(_queue_singly, uploads)
+    apart = {upload.pk: finding for upload in uploads if (finding := _joined(upload)) is not None}
+    whole = pipeline.examine((upload, None) for upload in uploads if upload.pk not in apart)
+    findings = [*apart.values(), *whole]
+    pipeline.admit(findings)
     return partial(_settle, findings)
 
 
-def _examine(upload: Upload) -> pipeline.Finding:
-    if transfers.is_in_pieces(upload):
-        with transfers.open_upload(upload) as file:
-            kind = recognise_file(file)
-        if kind.is_archive:
-            return pipeline.Finding(upload, None, is_archive=True)
-        try:
-            transfers.join(upload)
-        except TooLargeError as error:
-            return pipeline.Finding(upload, None).conclude(State.REJECTED, error.code)
-    return pipeline.examine(upload)
+def _queue_singly(uploads: list[Upload]) -> None:
+    enqueue_many(PROCESS, [{"upload_ids": [upload.pk]} for upload in uploads], clinic=uploads[0].clinic)
+
+
+def _joined(upload: Upload) -> pipeline.Finding | None:
+    """Put the pieces of a large file together; a finding for what is opened in pieces, or refused."""
+    if not transfers.is_in_pieces(upload):
+        return None
+    with transfers.open_upload(upload) as file:
+        kind = recognise_file(file)
+    if kind.is_archive:
+        return pipeline.Finding(upload, None, is_archive=True)
+    try:
+        transfers.join(upload)
+    except TooLargeError as error:
+        return pipeline.Finding(upload, None).conclude(State.REJECTED, error.code)
+    return None
 
 
 def _settle(findings: list[pipeline.Finding]) -> None:

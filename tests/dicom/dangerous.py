@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import signal
 import socket
 import threading
 from pathlib import Path
+
+from apps.dicom.limited import operations
 
 
 def echo(file, arguments):
@@ -40,6 +43,15 @@ def asking_for_ever(file, arguments):
         file.read(1)
 
 
+def parse(file, arguments):
+    """As ever, but for files that say what they do to a parser."""
+    whole = file.read()
+    for cry, deed in ((b"CRASH^NOW", b"crash"), (b"HANG^NOW", b"hang")):
+        if cry in whole:
+            echo(io.BytesIO(deed), {})
+    return operations.parse(file, arguments)
+
+
 def escape(file, arguments):
     """What the system answers to each way out."""
     ways = {
@@ -64,13 +76,8 @@ def escape(file, arguments):
     return [succeeded, sorted(os.environ)], iter(())
 
 
-def lie(file, arguments):
-    """Answers that are none."""
-    return [1, 2, 3], iter([b"not an index"])
-
-
-OPERATIONS = {function.__name__: function for function in (echo, asking_for_ever, escape, lie)}
+OPERATIONS = {function.__name__: function for function in (echo, asking_for_ever, escape, parse)}
 
 
 def warm_up():
-    pass
+    operations.warm_up()

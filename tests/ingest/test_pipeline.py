@@ -12,15 +12,18 @@ from django.db import transaction
 from apps.access.services import Principal
 from apps.audit.models import AuditEvent
 from apps.clinics.models import Clinic
+from apps.dicom import limited
+from apps.dicom.limited.pool import Limits, Pool
 from apps.dicom.uid import make_uid
 from apps.ingest import pipeline, services
 from apps.ingest.models import Upload, UploadBatch
 from apps.ingest.tasks import open_uploads
 from apps.jobs.models import Job
-from apps.jobs.services import process_until_idle
+from apps.jobs.services import enqueue, process_until_idle
 from apps.storage import services as storage
 from apps.storage.errors import PlaceUnavailableError
 from apps.storage.models import Blob
+from apps.storage.services import BlobReader
 from apps.studies import services as studies
 from apps.studies.models import Document, Instance, Study
 from tests.ingest.conftest import Send, store_as
@@ -261,21 +264,43 @@ def test_a_storage_that_is_away_rejects_nothing(
     assert upload.state == State.STORED
 
 
-def test_a_hole_in_the_parser_costs_one_file(
+def test_a_file_that_kills_its_parser_costs_that_one_file_UPL_08_F20(
     alice_acts: Principal, batch: UploadBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uploads = [services.receive(alice_acts, batch, "IM", [part10()]) for _ in range(2)]
-    real = pipeline.parse_header
-    broken = iter([True, False])
-
-    def parse(file):
-        if next(broken):
-            raise ZeroDivisionError("Quellenhuber")
-        return real(file)
-
-    monkeypatch.setattr(pipeline, "parse_header", parse)
+    """Within a request and in a job alike."""
+    limits = Limits(memory_bytes=1 << 30, processor_seconds=1, wall_seconds=20, payload_bytes=1 << 20)
+    pool = Pool("tests.dicom.dangerous", limits, size=2)
+    monkeypatch.setattr(limited, "READERS", pool)
+    names = ("Sound^One", "CRASH^NOW", "Sound^Two", "HANG^NOW", "Sound^Three")
+    codes = ["", "parser-crashed", "", "parser-timed-out", ""]
+    stored = services.store_now(alice_acts, batch, [[part10(PatientName=name)] for name in names])
+    assert [outcome.code for outcome in stored] == codes
+    uploads = [services.receive(alice_acts, batch, "IM", [part10(PatientName=name)]) for name in names]
+    pipeline.process(open_uploads([upload.pk for upload in uploads]))
     process_until_idle()
-    assert [Upload.objects.get(pk=u.pk).code for u in uploads] == ["unreadable", ""]
+    assert [Upload.objects.get(pk=upload.pk).code for upload in uploads] == codes
+    pool.close()
+
+
+def test_a_job_that_failed_goes_on_file_by_file(
+    alice_acts: Principal, batch: UploadBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What took a worker along, or cannot be read, does not take its neighbours through all attempts."""
+    uploads = [services.receive(alice_acts, batch, "IM", [part10()]) for _ in range(3)]
+    Job.objects.all().delete()
+    enqueue("ingest.process", {"upload_ids": [upload.pk for upload in uploads]}, clinic=batch.clinic)
+    unreadable = uploads[1].blob
+    open_blob = storage.open_blob
+
+    def refuse_one(blob: Blob) -> BlobReader:
+        if blob == unreadable:
+            raise PlaceUnavailableError
+        return open_blob(blob)
+
+    monkeypatch.setattr(storage, "open_blob", refuse_one)
+    process_until_idle()
+    states = [Upload.objects.get(pk=upload.pk).state for upload in uploads]
+    assert states == [State.STORED, State.RECEIVED, State.STORED]
 
 
 def test_no_plaintext_is_ever_in_the_data_directory_UPL_01(
