@@ -42,6 +42,8 @@ class Principal:
     study_references: frozenset[str] | None = None
     # Written into every picture that is made for this principal; "" for none.
     watermark: str = ""
+    # The edition of the clinic's studies in which this principal moves: "" the clinic's own, else an anonymised copy.
+    edition: str = ""
 
     @property
     def is_limited(self) -> bool:

@@ -103,7 +103,7 @@ class InEdition(ClinicOwned):
 
     edition = TextField(max_length=22, default=current_edition, blank=True, editable=False)
 
-    objects = EditionManager()
+    objects = EditionManager()  # type: ignore[misc]  # narrower, on purpose
 
     class Meta:
         abstract = True

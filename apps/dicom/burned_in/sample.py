@@ -84,7 +84,7 @@ class Scale:
             return samples.astype(np.uint8, copy=False)
         low, high = (self.low, self.high) if full else (self.usual_low, self.usual_high)
         scaled = (samples.astype(np.float32) - low) * (255.0 / max(1.0, high - low))
-        return np.clip(scaled, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(scaled, 0, 255), dtype=np.uint8)
 
 
 def views(file: BinaryIO, header: Header, source: BinaryIO | None = None) -> Iterator[View]:
