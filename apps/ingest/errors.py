@@ -33,13 +33,6 @@ class BatchClosedError(IngestError):
     status = 409
 
 
-class NoFilesError(IngestError):
-    """A request to store files that carried none."""
-
-    code = "no-files"
-    message = _("No files arrived.")
-
-
 class ArchiveError(IngestError):
     """An archive that is not opened at all; nothing of it is stored."""
 

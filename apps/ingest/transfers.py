@@ -364,9 +364,11 @@ def is_in_pieces(upload: Upload) -> bool:
 def join(upload: Upload) -> None:
     """Write the pieces of an upload into one blob, which the upload has then; safe to repeat.
 
-    Raises TooLargeError for what is no archive and larger than a single file may be.
+    Raises TooLargeError for what is no archive and larger than a single file may be; its pieces are destroyed then.
     """
     if upload.size_bytes > settings.MAX_FILE_BYTES:
+        with transaction.atomic():
+            destroy_segments(upload.transfer)
         raise TooLargeError
     with open_upload(upload) as file, storage.BlobWriter(upload.clinic, QUARANTINE_KIND, quarantined=True) as writer:
         while chunk := file.read(COPY_BYTES):

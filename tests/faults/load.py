@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
-import json
 import random
 import threading
 import time
@@ -174,13 +174,18 @@ class Sender(threading.Thread):
         except Exception as error:
             self.ledger.refusals.append(f"by_stow: {type(error).__name__}: {error}"[:500])
 
-    def _stow(self, api: requests.Session, files: dict[str, bytes], uids: list[str]) -> None:
+    def _stow(self, api: requests.Session, files: dict[str, bytes], uids: list[str], url: str = "") -> None:
         boundary = "part-of-a-study"
-        parts = [b"--part-of-a-study\r\nContent-Type: application/dicom\r\n\r\n" + files[uid] + b"\r\n" for uid in uids]
-        body = b"".join(parts) + b"--part-of-a-study--\r\n"
+        parts = [
+            f"--{boundary}\r\nContent-Type: application/dicom\r\nContent-ID: <{uid[-30:]}>\r\n\r\n".encode()
+            + files[uid]
+            + b"\r\n"
+            for uid in uids
+        ]
+        body = b"".join(parts) + f"--{boundary}--\r\n".encode()
         content_type = f'multipart/related; type="application/dicom"; boundary={boundary}'
         headers = {"Content-Type": content_type, "Accept": "application/dicom+json"}
-        url = f"{self.access.root}/dicomweb/studies"
+        url = url or f"{self.access.root}/dicomweb/studies"
         response = self.until_answered(lambda: api.post(url, data=body, headers=headers, timeout=30))
         expect(response, 200)
         stored = [item["00081155"]["Value"][0] for item in response.json()["00081199"]["Value"]]
@@ -192,16 +197,48 @@ class Sender(threading.Thread):
         batch = self._begin()
         uids = list(files)
         for half in (uids[:3], uids[3:]):
-            self._send_files(batch, {f"f{uids.index(uid)}": files[uid] for uid in half})
-            self.ledger.acknowledge(half)
+            self._stow(self.browser, files, half, url=self.access.base_url + batch["urls"]["store"])
         self._close(batch)
 
     def by_archive(self, files: dict[str, bytes]) -> None:
-        """The upload page: the study as a ZIP."""
+        """The upload page: the study as a ZIP, in pieces, each going on where the last acknowledged one ended."""
         batch = self._begin()
-        self._send_files(batch, {"zip": zipped({f"{number}.dcm": data for number, data in enumerate(files.values())})})
+        data = zipped({f"{number}.dcm": data for number, data in enumerate(files.values())})
+        about = {"filename": "study.zip", "key": "zip", "batch": batch["batch"]}
+        pairs = ",".join(f"{name} {base64.b64encode(value.encode()).decode()}" for name, value in about.items())
+        headers = {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(data)), "Upload-Metadata": pairs}
+        url = f"{self.access.root}/upload/tus/"
+        begun = self.until_answered(lambda: self.browser.post(url, headers=headers, timeout=30))
+        expect(begun, 201)
+        place = self.access.base_url + begun.headers["Location"]
+        offset = 0
+        while offset < len(data):
+            offset = self._piece(place, data, offset)
         self.ledger.acknowledge(list(files))
         self._close(batch)
+
+    def _piece(self, place: str, data: bytes, offset: int) -> int:
+        """Send the next piece and return how much is there; whatever goes wrong, the server is asked for that."""
+        piece = data[offset : offset + self.choice.randrange(1, len(data))]
+        headers = {
+            "Tus-Resumable": "1.0.0",
+            "Upload-Offset": str(offset),
+            "Content-Type": "application/offset+octet-stream",
+        }
+        try:
+            answer = self.browser.patch(place, data=piece, headers=headers, timeout=30)
+            if answer.status_code == 204:
+                assert int(answer.headers["Upload-Offset"]) == offset + len(piece)
+                return offset + len(piece)
+            assert answer.status_code in (400, 409, 423) or answer.status_code >= 500, answer.text
+        except requests.RequestException:
+            pass
+        time.sleep(0.2)
+        asked = self.until_answered(lambda: self.browser.head(place, headers={"Tus-Resumable": "1.0.0"}, timeout=30))
+        expect(asked, 200)
+        there = int(asked.headers["Upload-Offset"])
+        assert there >= offset, "what was acknowledged is gone"
+        return there
 
     def _begin(self) -> dict[str, Any]:
         url = f"{self.access.root}/upload/begin/"
@@ -210,18 +247,8 @@ class Sender(threading.Thread):
         batch: dict[str, Any] = response.json()
         return batch
 
-    def _send_files(self, batch: dict[str, Any], files: dict[str, bytes]) -> None:
-        url = self.access.base_url + batch["files_url"]
-        names = {"names": json.dumps({key: f"{key}.dcm" for key in files})}
-        parts = {key: (key, content) for key, content in files.items()}
-        response = self.until_answered(lambda: self.browser.post(url, data=names, files=parts, timeout=30))
-        expect(response, 200)
-        rows = response.json()["files"]
-        assert {row["key"] for row in rows} == set(files), response.text
-        assert all(row.get("id") for row in rows), response.text
-
     def _close(self, batch: dict[str, Any]) -> None:
-        url = self.access.base_url + batch["close_url"]
+        url = self.access.base_url + batch["urls"]["close"]
         expect(self.until_answered(lambda: self.browser.post(url, timeout=30)), 200)
 
 

@@ -93,13 +93,13 @@ def test_a_full_plan_refuses_in_words_and_leaves_nothing_UPL_02(alice_acts: Prin
 
 
 def test_the_last_place_is_given_once_RATE_02(alice_acts: Principal, batch: UploadBatch) -> None:
-    """Two files in quarantine at the same moment, room for one."""
+    """A second file is in quarantine when the first one asks, and there is room for one."""
     data = part10()
     room_for(alice_acts.clinic, len(data))
-    blobs = storage.write_blobs(alice_acts.clinic, "instance", [data, part10()], quarantined=True)
-    services.receive_blobs(alice_acts, batch, [("IM1", blobs[0], None)])
+    storage.write_blobs(alice_acts.clinic, "instance", [part10()], quarantined=True)
+    services.receive(alice_acts, batch, "IM1", [data])
     with pytest.raises(ReservationError):
-        services.receive_blobs(alice_acts, batch, [("IM2", blobs[1], None)])
+        services.receive(alice_acts, batch, "IM2", [part10()])
 
 
 def test_an_archive_makes_room_for_its_own_members(alice_acts: Principal, batch: UploadBatch) -> None:
