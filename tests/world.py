@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +27,8 @@ from apps.audit.models import AuditEvent
 from apps.audit.services import Context
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
+from apps.exports.models import Export
+from apps.exports.services import Format, request_export
 from apps.ingest import transfers
 from apps.ingest.models import Transfer, UploadBatch
 from apps.ingest.services import open_batch, receive, store_now
@@ -96,6 +98,7 @@ class World:
     stow: UploadBatch | None = None
     shares: dict[int, sharing.Shared] = field(default_factory=dict)
     children: dict[int, sharing.Shared] = field(default_factory=dict)
+    exports: dict[tuple[int, str], Export] = field(default_factory=dict)
     browsers: dict[int, Client] = field(default_factory=dict)
     member: Membership | None = None
     invitation: Invitation | None = None
@@ -113,18 +116,29 @@ class World:
         study = self.studies[number]
         member = str(self._member().public_id)
         table: dict[str, dict[str, str]] = {
-            **of_all("patient", "patient-download", public_id=study.patient.public_id),
-            **of_all("study", "study-views", "study-download", "share-create", "viewer", public_id=study.public_id),
+            **of_all("patient", "patient-download", "patient-prepare", public_id=study.patient.public_id),
+            **of_all("study", "study-views", "study-download", "study-prepare", public_id=study.public_id),
+            **of_all("share-create", "viewer", public_id=study.public_id),
             "study-uploads": {"study_id": study.public_id},
             **of_all("viewer-reports", "share-viewer-reports", link_id=link, public_id=self.series[number].public_id),
             "viewer-mode": {"public_id": study.public_id, "mode": "viewer"},
             **of_all("series-thumbnail", "series-download", public_id=self.series[number].public_id),
-            "document": {"public_id": self.documents[number].public_id},
+            **of_all("document", "document-picture", "document-object", public_id=self.documents[number].public_id),
+            "patient-documents": {"public_id": study.patient.public_id},
+            "series-papers": {"public_id": self.series[number].public_id},
+            "series-paper-file": {
+                "public_id": self.series[number].public_id,
+                "sop_instance_uid": uids(number)["sop_instance_uid"],
+            },
             **of_all("upload-batch", "upload-close", batch_id=self.batches[number].public_id),
             **of_all("upload-progress", "upload-results", batch_id=self.batches[number].public_id),
             "upload-tus-file": {"transfer_id": self.transfers[number].public_id},
             "dicomweb-store-status": {"batch_id": self.stow.public_id if self.stow else ""},
             **of_all("link-detail", "link-revoke", "link-pause", "link-resume", "link-extend", link_id=link),
+            "export-download": {"export_id": self.exports[number, "user"].public_id},
+            "share-export": {"link_id": link, "export_id": self.exports[number, "link"].public_id},
+            "share-exports": {"link_id": link},
+            "share-prepare": {"link_id": link},
             "audit-receipt": {"event_id": self._event(number, "link")},
             "share-receipt": {"link_id": link, "event_id": self._event(number, "link")},
             **of_all("share-visits", "share-pass-on", "share-end", "share-download-all", link_id=link),
@@ -194,6 +208,10 @@ def make_world(clinic: Clinic, owner: User, password_hash: str) -> World:
                 world.shares[number].share, acts, recipient="House", lifetime=timedelta(days=1)
             )
             world.browsers[number] = open_link(world.shares[number])
+            reference = world.shares[number].share.link.public_id
+            for kind, asking in (("user", acts), ("link", replace(acts, context=Context("link", reference)))):
+                world.exports[number, kind] = request_export(asking, [study], Format.ZIP)
+                process_until_idle()
     limited = make_person(f"limited@{clinic.slug}.example", "Lina", password_hash)
     world.member = Membership.objects.create(user=limited, clinic=clinic, role=Role.PHYSICIAN, is_limited=True)
     memberships.add_grant(world.member, Grant.Kind.STUDY, world.studies[1].public_id, context=acts.context)

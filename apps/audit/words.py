@@ -23,6 +23,7 @@ VERBS: Final[dict[str, str | Promise]] = {
     "audit.exported": gettext_lazy("Audit exported"),
     "audit.viewed": gettext_lazy("Audit read"),
     "clinic.changed": gettext_lazy("Clinic changed"),
+    "clinic.exported": gettext_lazy("All images of the clinic written to files"),
     "clinic.created": gettext_lazy("Clinic made"),
     "clinic.deleted": gettext_lazy("Clinic removed"),
     "conflict.listed": gettext_lazy("Conflicting versions listed"),

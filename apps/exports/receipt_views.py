@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -12,11 +11,9 @@ from django.views.decorators.http import require_safe
 
 from apps.access.services import ObjectReference, authorise
 from apps.accounts.roles import Capability
-from apps.audit.errors import AuditUnavailableError
 from apps.audit.models import AuditEvent
-from apps.audit.services import NotSealedError
 from apps.clinics.models import Clinic
-from apps.exports.receipts import fingerprint, receipt_of
+from apps.exports.receipts import fingerprint, receipt_response
 from apps.exports.signing import public_keys
 
 
@@ -44,17 +41,6 @@ def audit_receipt(request: HttpRequest, clinic_slug: str, event_id: str) -> Http
     event = get_object_or_404(AuditEvent, public_id=event_id, clinic_id=clinic.pk)
     authorise(request, Capability.AUDIT_READ, Recorded(event), verb="receipt.issued")
     return receipt_response(event, clinic)
-
-
-def receipt_response(event: AuditEvent, clinic: Clinic) -> HttpResponse:
-    """Return the receipt as a file; raises AuditUnavailableError (503) while another process is sealing."""
-    try:
-        receipt = receipt_of(event, clinic)
-    except NotSealedError as error:
-        raise AuditUnavailableError from error
-    response = HttpResponse(json.dumps(receipt, indent=1, sort_keys=True), content_type="application/json")
-    response["Content-Disposition"] = f'attachment; filename="receipt-{event.timestamp:%Y%m%d-%H%M%S}.json"'
-    return response
 
 
 @require_safe

@@ -6,17 +6,35 @@ from collections.abc import Iterable, Sequence
 
 from apps.clinics.models import Clinic
 from apps.exports.contents import files_of, instances_of, made_at
+from apps.exports.formats import MEDIA_TYPES, file_name
 from apps.exports.iso_layout import iso_layout
-from apps.exports.layout import Layout
+from apps.exports.layout import File, Layout
 from apps.exports.models import Format
+from apps.exports.preparing import content_of, exports_of, request_export
 from apps.exports.ranges import respond
-from apps.exports.receipt_views import receipt_response
+from apps.exports.receipts import receipt_response
+from apps.exports.sending import facts, send_prepared
 from apps.exports.zip_layout import zip_layout
 from apps.studies.models import Series, Study
 
-__all__ = ["MEDIA_TYPES", "Format", "Layout", "file_name", "instances_of", "layout_of", "receipt_response", "respond"]
+__all__ = [
+    "MEDIA_TYPES",
+    "File",
+    "Format",
+    "Layout",
+    "content_of",
+    "exports_of",
+    "facts",
+    "file_name",
+    "files_of",
+    "instances_of",
+    "layout_of",
+    "receipt_response",
+    "request_export",
+    "respond",
+    "send_prepared",
+]
 
-MEDIA_TYPES = {Format.ZIP: "application/zip", Format.ISO: "application/vnd.efi.iso"}
 _LABEL = "VIEWBOX"
 
 
@@ -30,11 +48,3 @@ def layout_of(clinic: Clinic, studies: Iterable[Study], kind: Format, series: Se
     if kind == Format.ISO:
         return iso_layout(files, label=_LABEL, made_at=made_at(files))
     return zip_layout(clinic, files)
-
-
-def file_name(studies: Sequence[Study], kind: Format) -> str:
-    """Return what to call the file: the clinic and the date, no person."""
-    dates = sorted({study.study_date for study in studies if study.study_date})
-    slug = studies[0].clinic.slug if studies else "viewbox"
-    when = f"-{dates[0]:%Y%m%d}" if dates else ""
-    return f"{slug}-{'studies' if len(studies) > 1 else 'study'}{when}.{kind.value}"

@@ -27,5 +27,14 @@ urlpatterns = [
         Rule.clinic(Capability.AUDIT_READ),
         name="audit-receipt",
     ),
+    page("c/<slug:clinic_slug>/exports/", views.export_list, DOWNLOAD, name="exports"),
+    page("c/<slug:clinic_slug>/exports/<str:export_id>/", views.export_download, DOWNLOAD, name="export-download"),
+    page("c/<slug:clinic_slug>/studies/<str:public_id>/prepare/", views.study_prepare, DOWNLOAD, name="study-prepare"),
+    page(
+        "c/<slug:clinic_slug>/patients/<str:public_id>/prepare/",
+        views.patient_prepare,
+        DOWNLOAD,
+        name="patient-prepare",
+    ),
     page("receipts/", receipt_views.receipts, Rule.public(), name="receipts"),
 ]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.http import Http404, HttpRequest
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
-from django.views.decorators.http import require_safe
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST, require_safe
 
 from apps.access.services import authorise, principal_of
 from apps.accounts.roles import Capability
+from apps.exports import preparing
+from apps.exports.errors import ExportError
+from apps.exports.sending import facts, send_prepared
 from apps.exports.services import MEDIA_TYPES, Format, file_name, layout_of, respond
 from apps.patients.models import Patient
 from apps.studies.models import Series, Study
+
+EXPORTS_SHOWN = 50
 
 
 @require_safe
@@ -41,30 +47,74 @@ def patient_download(request: HttpRequest, clinic_slug: str, public_id: str) -> 
     """Send all studies of a patient that the caller may see as one file."""
     kind = chosen_format(request)
     patient = get_object_or_404(Patient, public_id=public_id)
-    # By the reverse relation's model: who may see one study of a patient need not see all.
-    principal = principal_of(request)
-    rows = Study.objects.filter(patient=patient).select_related("patient", "clinic").order_by("study_date", "pk")
-    studies = [study for study in rows if principal.may_see(study)]
-    if not studies:
-        raise Http404
+    studies = _studies_of(request, patient)
     count = sum(study.number_of_study_related_instances for study in studies)
     details = facts(request, kind, count) | {"study_references": [study.public_id for study in studies[:200]]}
     authorise(request, Capability.STUDY_DOWNLOAD, patient, verb="patient.downloaded", details=details)
     return _send(request, studies, kind)
 
 
+@require_safe
+def export_list(request: HttpRequest, clinic_slug: str) -> HttpResponse:
+    """Show what is prepared for the caller, with progress; answers htmx with the list alone."""
+    exports = list(preparing.exports_of(principal_of(request))[:EXPORTS_SHOWN])
+    authorise(request, Capability.STUDY_DOWNLOAD, verb="export.listed", details={"export_count": len(exports)})
+    is_part = request.headers.get("HX-Request") == "true"
+    context = {"exports": exports, "is_working": any(one.state in ("waiting", "running") for one in exports)}
+    return render(request, "exports/_exports.html" if is_part else "exports/exports.html", context)
+
+
+@require_POST
+def study_prepare(request: HttpRequest, clinic_slug: str, public_id: str) -> HttpResponse:
+    """Have a study prepared in the background."""
+    kind = chosen_format(request)
+    study = get_object_or_404(Study.objects.select_related("patient"), public_id=public_id)
+    authorise(request, Capability.STUDY_DOWNLOAD, study, verb="export.requested", details={"format": kind.value})
+    return _prepare(request, clinic_slug, [study], kind)
+
+
+@require_POST
+def patient_prepare(request: HttpRequest, clinic_slug: str, public_id: str) -> HttpResponse:
+    """Have all studies of a patient prepared in the background."""
+    kind = chosen_format(request)
+    patient = get_object_or_404(Patient, public_id=public_id)
+    studies = _studies_of(request, patient)
+    authorise(request, Capability.STUDY_DOWNLOAD, patient, verb="export.requested", details={"format": kind.value})
+    return _prepare(request, clinic_slug, studies, kind)
+
+
+@require_safe
+def export_download(request: HttpRequest, clinic_slug: str, export_id: str) -> HttpResponseBase:
+    """Send what was prepared; each study is recorded, and one that may not be seen any more keeps all back."""
+    export = get_object_or_404(preparing.exports_of(principal_of(request)), public_id=export_id)
+    return send_prepared(request, export)
+
+
+def _prepare(request: HttpRequest, clinic_slug: str, studies: Sequence[Study], kind: Format) -> HttpResponse:
+    try:
+        preparing.request_export(principal_of(request), studies, kind)
+    except ExportError as error:
+        messages.error(request, str(error))
+    return redirect("exports", clinic_slug)
+
+
+def _studies_of(request: HttpRequest, patient: Patient) -> list[Study]:
+    """Return the patient's studies that the caller may see: who sees one need not see all; raises Http404 for none."""
+    principal = principal_of(request)
+    rows = Study.objects.filter(patient=patient).select_related("patient", "clinic").order_by("study_date", "pk")
+    studies = [study for study in rows if principal.may_see(study)]
+    if not studies:
+        raise Http404
+    return studies
+
+
 def chosen_format(request: HttpRequest) -> Format:
     """Return the format that was asked for; raises Http404 for one that there is not."""
+    given = request.POST if request.method == "POST" else request.GET
     try:
-        return Format(request.GET.get("format", Format.ZIP))
+        return Format(given.get("format", Format.ZIP))
     except ValueError:
         raise Http404 from None
-
-
-def facts(request: HttpRequest, kind: Format, instance_count: int) -> dict[str, object]:
-    """Return what the trail says of a download; a transfer that goes on after a break says so."""
-    found: dict[str, object] = {"format": kind.value, "instance_count": instance_count}
-    return found | {"is_resumed": True} if request.headers.get("Range") else found
 
 
 def _send(

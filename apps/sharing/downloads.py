@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from django.contrib import messages
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
-from django.views.decorators.http import require_safe
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST, require_safe
 
 from apps.access.services import authorise
 from apps.accounts.roles import Capability
-from apps.exports.services import MEDIA_TYPES, Format, file_name, layout_of, respond
+from apps.exports.errors import ExportError
+from apps.exports.services import (
+    MEDIA_TYPES,
+    Format,
+    exports_of,
+    file_name,
+    layout_of,
+    request_export,
+    respond,
+    send_prepared,
+)
 from apps.sharing import services
+from apps.sharing.csrf import csrf_protected_without_referer
 from apps.studies.models import Study
+
+EXPORTS_SHOWN = 20
 
 
 @require_safe
@@ -37,6 +51,45 @@ def share_download_all(request: HttpRequest, link_id: str) -> HttpResponseBase:
     return _send(request, link_id, chosen)
 
 
+@require_safe
+@services.recipient_page
+def share_exports(request: HttpRequest, link_id: str) -> HttpResponseBase:
+    """Show what is prepared for the holder of this link, with progress; answers htmx with the list alone."""
+    exports = list(exports_of(request.principal)[:EXPORTS_SHOWN])  # type: ignore[attr-defined]
+    authorise(request, Capability.STUDY_DOWNLOAD, verb="export.listed", details={"export_count": len(exports)})
+    is_part = request.headers.get("HX-Request") == "true"
+    is_working = any(one.state in ("waiting", "running") for one in exports)
+    context = {"exports": exports, "is_working": is_working, "link_id": link_id}
+    return render(request, "exports/_exports.html" if is_part else "sharing/exports.html", context)
+
+
+@csrf_protected_without_referer
+@require_POST
+@services.recipient_page
+def share_prepare(request: HttpRequest, link_id: str) -> HttpResponseBase:
+    """Have all that the link shows prepared in the background."""
+    studies = services.visible_studies(request.share).select_related("patient")  # type: ignore[attr-defined]
+    chosen = list(studies.order_by("study_date", "pk"))
+    if not chosen:
+        raise Http404
+    for study in chosen:
+        details = {"format": _format(request).value}
+        authorise(request, Capability.STUDY_DOWNLOAD, study, verb="export.requested", details=details)
+    try:
+        request_export(request.principal, chosen, _format(request))  # type: ignore[attr-defined]
+    except ExportError as error:
+        messages.error(request, str(error))
+    return redirect("share-exports", link_id)
+
+
+@require_safe
+@services.recipient_page
+def share_export_download(request: HttpRequest, link_id: str, export_id: str) -> HttpResponseBase:
+    """Send what was prepared for this link."""
+    export = get_object_or_404(exports_of(request.principal), public_id=export_id)  # type: ignore[attr-defined]
+    return send_prepared(request, export, watch=lambda chunks: services.while_shared(request, link_id, chunks))
+
+
 def _authorise(request: HttpRequest, study: Study) -> None:
     details: dict[str, object] = {
         "format": _format(request).value,
@@ -49,7 +102,7 @@ def _authorise(request: HttpRequest, study: Study) -> None:
 
 def _format(request: HttpRequest) -> Format:
     try:
-        return Format(request.GET.get("format", Format.ZIP))
+        return Format((request.POST if request.method == "POST" else request.GET).get("format", Format.ZIP))
     except ValueError:
         raise Http404 from None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy as _
 
+from apps.deidentification.errors import UnreviewedError
+
 
 class SharingError(Exception):
     """Base: `code` for programs, `message` for people."""
@@ -20,6 +22,13 @@ class NotOnePatientError(SharingError):
 
     code = "not-one-patient"
     message = _("One link shows studies of one patient.")
+
+
+class NotReviewedError(SharingError):
+    """An anonymised link was asked for to images that a person has to look at first."""
+
+    code = UnreviewedError.code
+    message = UnreviewedError.message
 
 
 class NoBirthDateError(SharingError):

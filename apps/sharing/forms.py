@@ -79,6 +79,12 @@ class ShareForm(forms.Form):
         widget=forms.EmailInput(attrs={"class": "form-control", "autocomplete": "off"}),
         help_text=_("For a link or a code that we send. A PIN is never in a mail of ours."),
     )
+    is_anonymised = forms.BooleanField(
+        label=_("Anonymise"),
+        required=False,
+        widget=_check(),
+        help_text=_("The recipient sees a copy without names, numbers and dates, in headers and in pixels."),
+    )
     is_mailed = forms.BooleanField(label=_("Send the link to this address now"), required=False, widget=_check())
     may_see_priors = forms.BooleanField(
         label=_("Show earlier studies of this patient beside them"), required=False, widget=_check()
@@ -157,7 +163,7 @@ class ShareForm(forms.Form):
 
     def more_fields(self) -> list[forms.BoundField]:
         """Return the fields that most links do without, in order."""
-        first = {"studies", "recipient", "lifetime_days", "factor", "may_download"}
+        first = {"studies", "recipient", "lifetime_days", "factor", "may_download", "is_anonymised"}
         return [field for field in self if field.name not in first]
 
     @property
@@ -177,6 +183,7 @@ class ShareForm(forms.Form):
             "may_pass_on",
             "asks_recipient",
             "is_watermarked",
+            "is_anonymised",
             "notifies_opening",
             "max_views",
         )

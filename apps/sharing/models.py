@@ -29,7 +29,14 @@ class ShareLink(ClinicOwned):
     # Name and purpose are asked for before it opens.
     asks_recipient = models.BooleanField(default=False)
     is_watermarked = models.BooleanField(default=False)
+    # Of an anonymised link: the copy it shows (apps.deidentification), and nothing else of the clinic; else "".
+    edition = models.CharField(max_length=22, blank=True, editable=False)
     notifies_opening = models.BooleanField(default=False)
+
+    @property
+    def is_anonymised(self) -> bool:
+        """Whether it shows an anonymised copy."""
+        return bool(self.edition)
 
     def audit_reference(self) -> ObjectReference:
         """Name this link in the audit trail."""

@@ -24,13 +24,15 @@ from apps.accounts.roles import Capability
 from apps.accounts.services import client_address
 from apps.audit.services import Context, record
 from apps.clinics.scoping import clinic_scope
+from apps.deidentification import services as deidentification
+from apps.deidentification.errors import CopyNotReadyError, UnreviewedError
 from apps.links import services as links
 from apps.links.errors import LinkRefusedError, LinkUnavailableError
 from apps.links.models import Link
 from apps.links.services import Factor
 from apps.notices.services import send_mail
 from apps.patients.models import Patient
-from apps.sharing.errors import NoBirthDateError, NotOnePatientError
+from apps.sharing.errors import NoBirthDateError, NotOnePatientError, NotReviewedError
 from apps.sharing.models import ShareLink, Visit
 from apps.sharing.visits import VisitSummary, refusals_of, visits_of
 from apps.studies.models import Study
@@ -94,6 +96,7 @@ def share(
     may_pass_on: bool = False,
     asks_recipient: bool = False,
     is_watermarked: bool = False,
+    is_anonymised: bool = False,
     notifies_opening: bool = False,
     lifetime: timedelta = links.DEFAULT_LIFETIME,
     starts_at: datetime | None = None,
@@ -106,7 +109,9 @@ def share(
 
     `factor` goes before `has_pin`. `is_mailed`: the link, never its PIN, goes to `recipient_email` from us.
 
-    All or nothing. Raises NotOnePatientError, NoBirthDateError, the errors of `links.services.create`, and Http404 for
+    `is_anonymised`: it shows an anonymised copy and nothing else, no earlier studies either, as soon as that is made.
+
+    All or nothing. Raises NotOnePatientError, NoBirthDateError, NotReviewedError, the errors of `links.services.create`, and Http404 for
     a study that the sharer may not see.
     """
     chosen = list(studies)
@@ -143,17 +148,25 @@ def share(
             recipient=recipient.strip(),
             note=note.strip(),
             may_download=may_download,
-            may_see_priors=may_see_priors,
-            may_pass_on=may_pass_on,
+            may_see_priors=may_see_priors and not is_anonymised,
+            may_pass_on=may_pass_on and not is_anonymised,
             asks_recipient=asks_recipient,
             is_watermarked=is_watermarked,
             notifies_opening=notifies_opening,
+            edition=_edition_for(principal, chosen, made.link) if is_anonymised else "",
         )
         row.studies.set(chosen)
         if is_mailed:
             _mail(made, principal.context)
         _tell_owners(made.link, principal)
     return Shared(row, made.token, made.pin)
+
+
+def _edition_for(principal: Principal, studies: list[Study], link: Link) -> str:
+    try:
+        return deidentification.copy_for_link(principal, studies, link)
+    except UnreviewedError as error:
+        raise NotReviewedError from error
 
 
 def pass_on(
@@ -353,8 +366,10 @@ def recipient_page(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpR
             request.principal = principal  # type: ignore[attr-defined]
             request.clinic = principal.clinic  # type: ignore[attr-defined]
             request.share = row  # type: ignore[attr-defined]
-            with clinic_scope(principal.clinic):
+            with clinic_scope(principal.clinic, edition=principal.edition):
                 return keep_private(view(request, link_id, *args, **kwargs))
+        except CopyNotReadyError:
+            return keep_private(render(request, "sharing/preparing.html", status=409))
         except Http404:
             return not_available(request)
 
@@ -390,6 +405,9 @@ def not_available(request: HttpRequest) -> HttpResponseBase:
 
 def visible_studies(share: ShareLink) -> QuerySet[Study]:
     """Return the studies that a link shows as its own; one that was passed on shows no more than where it came from."""
+    if share.is_anonymised:
+        # In the copy's own scope these are all there are; in any other there are none.
+        return Study.objects.filter(edition=share.edition)
     studies = share.studies.all()
     if share.link.parent_id is not None:
         allowed = ShareLink.studies.through.objects.filter(sharelink__link_id=share.link.parent_id)
@@ -416,7 +434,11 @@ def _recipient(request: HttpRequest, link_id: str) -> tuple[Principal, ShareLink
     with clinic_scope(link.clinic):
         row = ShareLink.objects.get(link=link)
         row.link = link
-        references = frozenset(visible_studies(row).values_list("public_id", flat=True))
+        if row.is_anonymised:
+            # The studies it was made from too, by whom the trail goes on counting: in its scope there is none of them.
+            references = frozenset(row.studies.values_list("public_id", flat=True)) | _copied(row)
+        else:
+            references = frozenset(visible_studies(row).values_list("public_id", flat=True))
         if row.may_see_priors:
             references |= _priors(row)
         may_download = row.may_download and _parent_may_download(row)
@@ -432,8 +454,15 @@ def _recipient(request: HttpRequest, link_id: str) -> tuple[Principal, ShareLink
         patient_references=frozenset(),
         study_references=references,
         watermark=watermark,
+        edition=row.edition,
     )
     return principal, row
+
+
+def _copied(row: ShareLink) -> frozenset[str]:
+    """Return the studies of an anonymised link's copy; raises CopyNotReadyError while it is not complete."""
+    with clinic_scope(row.clinic, edition=deidentification.ready_edition(row.link)):
+        return frozenset(visible_studies(row).values_list("public_id", flat=True))
 
 
 def _priors(row: ShareLink) -> frozenset[str]:

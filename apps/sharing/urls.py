@@ -46,6 +46,9 @@ urlpatterns = [
     page(f"{_SHARED}close/", recipients.share_close, Rule.link(), name="share-close"),
     page(f"{_SHARED}download/", downloads.share_download_all, Rule.link(), name="share-download-all"),
     page(f"{_SHARED}download/<str:public_id>/", downloads.share_download, Rule.link(), name="share-download"),
+    page(f"{_SHARED}exports/", downloads.share_exports, Rule.link(), name="share-exports"),
+    page(f"{_SHARED}exports/prepare/", downloads.share_prepare, Rule.link(), name="share-prepare"),
+    page(f"{_SHARED}exports/<str:export_id>/", downloads.share_export_download, Rule.link(), name="share-export"),
     # The patient's own link.
     page(f"{_SHARED}visits/", patients.share_visits, Rule.link(), name="share-visits"),
     page(f"{_SHARED}visits/<str:event_id>/receipt.json", patients.share_receipt, Rule.link(), name="share-receipt"),
