@@ -155,8 +155,14 @@ class _Reader:
             if at + length > end:
                 raise RejectedError(Code.TRUNCATED)
             if vr == "SQ":
-                items, _ = self.items(at, at + length, depth + 1, is_delimited=False)
-                found.append(Element(tag, vr, items))
+                try:
+                    items, _ = self.items(at, at + length, depth + 1, is_delimited=False)
+                    found.append(Element(tag, vr, items))
+                except RejectedError as error:
+                    if error.code is not Code.MALFORMED:
+                        raise
+                    # Encoded otherwise than the rest, or no sequence at all: whoever asks for it may try.
+                    found.append(Element(tag, "UN", data[at : at + length]))
             elif length > VIEW_BYTES:
                 found.append(Element(tag, vr, view[at : at + length]))
             else:

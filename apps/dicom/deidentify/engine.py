@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import BinaryIO, Final
 
+from pydicom.datadict import dictionary_VM
+
 from apps.dicom import charset
 from apps.dicom.elements import NUMBER_FORMATS, SINGLE_VALUE_TEXT_VRS
 from apps.dicom.errors import Code, IgnoredError, RejectedError
@@ -73,7 +75,7 @@ _PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 # Written by this program; what the original says of an earlier de-identification goes.
 _OWN: Final = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303})
 _DEFINED_CHARACTER_SETS: Final = re.compile(
-    r"(ISO[ _]IR[ _-]\d{1,3}|ISO[ _]2022[ _]IR[ _-]\d{1,3}|GB18030|GBK|GB2312|)", re.I
+    r"(ISO[ _-]IR[ _-]\d{1,3}|ISO[ _-]2022[ _]IR[ _-]\d{1,3}|GB18030|GBK|GB2312|)", re.I
 )
 _PRINTABLE: Final = re.compile(rb"[\t\n\f\r -~]*")
 _HEAD_WORDS: Final = frozenset("HEAD SKULL BRAIN FACE NEURO KOPF SCHAEDEL".split())
@@ -728,13 +730,15 @@ class _Run:
         if tag == _SPECIFIC_CHARACTER_SET:
             text = raw.decode("ascii", "replace")
             is_defined = all(_DEFINED_CHARACTER_SETS.fullmatch(part.strip(" \0")) for part in text.split("\\"))
-            return raw.rstrip(b" \0") if is_defined else b"ISO_IR 192"
+            return raw.rstrip(b" \0") if is_defined else b""
         if tag in (_PATIENT_NAME, _PATIENT_ID) and action is not Action.REMOVE:
             return self.mapper.label("patient", self.patient).encode()
         if tag == _ACCESSION_NUMBER:
             return self.mapper.label("accession", _ascii(raw)).encode() if _ascii(raw) else b""
         if action is Action.EMPTY:
             return b""
+        if action is Action.DUMMY and vr == "UI":
+            action = Action.MAP
         if action is Action.DUMMY:
             return values.DUMMIES.get(vr, "").encode() if _ascii(raw) else b""
         text = charset.decode_text(raw, encodings, is_person_name=vr == "PN")
@@ -782,7 +786,7 @@ class _Run:
             return ""
         if action is Action.KEEP:
             return values.keep_text(text, identity)
-        return values.clean_words(text, identity)
+        return values.clean_words(tag, text, identity)
 
     @staticmethod
     def _encode(text: str, encodings: Sequence[str]) -> bytes:
@@ -811,6 +815,10 @@ class _Run:
         if action in (Action.DUMMY, Action.MAP, Action.CLEAN):
             self._note(here, Did.REPLACED)
             return Element(tag, vr, b"\0" * max(2, _cell_bytes(vr)))
+        if not _has_room(tag, vr, len(value)):
+            # More bytes than the attribute can have values: something else is in there.
+            self._note(here, Did.REMOVED)
+            return None
         if self._number_is_identity(value, vr):
             self._note(here, Did.REPLACED)
             return Element(tag, vr, bytes(len(value)))
@@ -887,6 +895,21 @@ class _Run:
             packed = b"".join([deflater.compress(part) for part in body]) + deflater.flush()
             body = [packed + b"\0" * (len(packed) & 1)]
         return [b"\0" * 128 + b"DICM", *group, *head, *body]
+
+
+@lru_cache(maxsize=4096)
+def _has_room(tag: int, vr: str, length: int) -> bool:
+    """Say whether so many bytes can be values of an attribute, after the multiplicity in its dictionary."""
+    cell = 4 if vr == "AT" else struct.calcsize(NUMBER_FORMATS[vr]) if vr in NUMBER_FORMATS else 0
+    if not cell:
+        return True
+    try:
+        most = dictionary_VM(tag).split("-")[-1]
+    except KeyError:
+        return True
+    if length % cell:
+        return False
+    return "n" in most or not most.isdigit() or length <= cell * int(most)
 
 
 def _cell_bytes(vr: str) -> int:

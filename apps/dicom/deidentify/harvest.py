@@ -157,7 +157,7 @@ def blank_names(value: Bytes, identity: Identity) -> bytes | None:
     """Return bytes with names and numbers written in them as text emptied; None when there are none."""
     pattern = _byte_pattern(
         frozenset(name for name in identity.names if len(name) > MIN_PART and name.isascii()),
-        frozenset(number for number in identity.numbers if len(number) > 5 and number.isascii()),
+        frozenset(number for number in identity.numbers if len(number) > 5 and number.isascii()) | frozenset(identity.dates),
     )
     if pattern is None or pattern.search(value) is None:
         return None

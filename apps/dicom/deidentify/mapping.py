@@ -130,7 +130,7 @@ class Mapper:
 
     def shift(self, patient: str) -> Shift:
         """Return how far the time line of a patient moves; not at all for one that was moved already."""
-        if self.is_own_label("patient", patient) or self.is_own_uid(patient):
+        if self.is_own_label("patient", patient) or patient in _WELL_KNOWN or self.is_own_uid(patient):
             return NO_SHIFT
         number = int.from_bytes(self.digest("shift", normalised(patient))[:12], "big")
         days = _MIN_SHIFT_DAYS + number % _SPAN_DAYS

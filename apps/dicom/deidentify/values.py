@@ -9,7 +9,7 @@ from typing import Final
 
 from .identity import Identity, fold
 from .mapping import Mapper, Shift
-from .words import clean_text, vocabulary
+from .words import clean_technical, clean_text, defined_terms, vocabulary
 
 REMOVED: Final = "REMOVED"
 """Stands where a text had to go and its attribute may not be empty."""
@@ -48,9 +48,20 @@ _MAX_AGE_YEARS: Final = 89
 STANDARD_SCHEMES: Final = frozenset(
     "DCM SRT SCT SNM3 SNOMED LN UCUM FMA RADLEX ICD10 ICD-10 I10 I10P I9 I9C I11 ICDO3 NCIT NCIt NCDR UMLS MSH MA "
     "RADELEMENT BI ACR IHE IBSI ISO639_1 ISO639_2 ISO3166_1 ISO3166_2 HL7 RO C4 CD2 CPT4 LOINC UCUM RXNORM NYUMCCG NDC "
+    "SCPECG MDC NCIm UNS SDM PALGA NEU HGNC CDT CVX ICD9 JJ1017 POS ISO8601 HPC HI BARI IEEE EPSG UPC UBERON NICIP "
     "PUBCHEM_CID ITIS_TSN MGI CTV3 DC DCMUID RFC3066 RFC5646 UMLS UBERON ISO_IR_6 99PMP PATHLEX".split()
 )
 _MODALITIES: Final = frozenset("ct mr us xa cr dx pt nm mg rf ot sc sr ko pr px io es gm sm op au hd".split())
+
+TECHNICAL: Final = frozenset(
+    {
+        0x00080070, 0x00081090, 0x00180022, 0x00180024, 0x00181020, 0x00181160, 0x00181180, 0x00181210, 0x00181250, 0x00181251,
+        0x00181260, 0x00181261, 0x00181401, 0x00185010, 0x00185020, 0x00185021, 0x00189005, 0x00189041, 0x00189051, 0x00189315,
+        0x00189360, 0x00201040, 0x00281054, 0x00281055, 0x00283003, 0x00541100, 0x00541101, 0x00541103, 0x00541105, 0x00187001,
+        0x0018702A, 0x0018702B, 0x00187004, 0x00181081, 0x00181405, 0x00209421, 0x00620006,
+    }
+)  # fmt: skip
+"""Attributes that name a thing: manufacturer, model, version, sequence, filter, grid, kernel, coil, plate, detector."""
 
 # Dates and the times that belong to them.
 DATE_TO_TIME: Final[dict[int, int]] = {
@@ -161,7 +172,7 @@ def clean_decimal(text: str, identity: Identity) -> str:
 
 def clean_term(text: str, identity: Identity) -> str:
     """Return a CS value made of known words, short codes and small numbers; '' otherwise."""
-    words, names = vocabulary()
+    words, names = defined_terms(), vocabulary()[1]
     if len(text) > 64 or not text.isascii():
         return ""
     for token in _CS_TOKEN.findall(text):
@@ -211,6 +222,6 @@ def is_standard_scheme(scheme: str) -> bool:
     return scheme in STANDARD_SCHEMES
 
 
-def clean_words(text: str, identity: Identity) -> str:
-    """Clean a description word by word."""
-    return clean_text(text, identity)
+def clean_words(tag: int, text: str, identity: Identity) -> str:
+    """Clean a description word by word; what names a thing rather than describes, with more leave."""
+    return clean_technical(text, identity) if tag in TECHNICAL else clean_text(text, identity)

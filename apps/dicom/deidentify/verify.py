@@ -6,7 +6,7 @@ bare bytes. Nothing found is ever quoted, only where it was and what kind of thi
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -92,11 +92,16 @@ class Known:
 
 def known_of(source: Path, profile: Profile) -> Known:
     """Harvest every original; what is no DICOM file says nothing."""
+    places = [source] if source.is_file() else [source / path for path in files_below(source)]
+    return known_of_files((place.read_bytes() for place in places), profile)
+
+
+def known_of_files(originals: Iterable[bytes], profile: Profile) -> Known:
+    """Harvest originals that are in memory, as `known_of` does those of a folder."""
     known = Known()
-    for path in files_below(source):
-        place = source if source.is_file() else source / path
+    for data in originals:
         try:
-            read = engine.read_source(place.read_bytes())
+            read = engine.read_source(data)
         except (DicomError, OSError, ValueError):
             continue
         found = harvest.collect(read.elements, profile)

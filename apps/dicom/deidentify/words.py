@@ -7,7 +7,7 @@ Numbers stay when they are short, or carry a unit; dates, times, telephone and r
 
 import re
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,10 @@ _VOCABULARY: Final = Path(__file__).with_name("clinical_words.txt")
 # Letters and digits of any script; numbers with a decimal point; everything else separates.
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)?(?![^\W\d_])|[^\W_]+")
 _LETTERS_AND_DIGITS = re.compile(r"([a-z]{1,4})(\d{1,3})([a-z]{0,2})|(\d{1,4})([a-zµ]{1,5})(\d{0,2})", re.ASCII)
+_NUMBER_FIRST = re.compile(r"\d{1,3}([a-z]{3,})", re.ASCII)
+_TECHNICAL = re.compile(r"[a-z]{1,4}|(?=.{2,10}$)[a-z]+\d{1,4}[a-z0-9]{0,4}|(?=.{2,8}$)\d{1,4}[a-z]+\d{0,2}[a-z]?", re.ASCII)
+_VERSION = re.compile(r"\d{1,4}(?:[._\-]\d{1,4}){0,5}")
+_DATE_LIKE = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)|(?<!\d)[0-3]?\d[._\-][0-3]?\d[._\-]\d\d(?!\d)")
 _NUMBERED = re.compile(r"([a-z]{3,})\d{1,2}", re.ASCII)
 _DIGIT_RUN = re.compile(r"(?<!\d)\+?\(?\d+(?:[ \t./\\\-()+:,;_#]{1,3}\d+)*")
 _UNSAFE_SEPARATOR = re.compile(r"[^ \t\n\r\f,.;:/()\[\]+\-_&%<>=*#°?!'\"^|]")
@@ -56,6 +60,15 @@ _MEASURES: Final = _UNITS - {
     "h",
     "min",
 }
+_WORD_PREFIXES: Final = (
+    "anti", "bi", "endo", "epi", "extra", "hyper", "hypo", "infra", "inter", "intra", "micro", "milli", "multi", "non",
+    "para", "peri", "post", "pre", "re", "retro", "semi", "sub", "supra", "trans", "tri", "un", "mal", "co", "over", "under",
+)  # fmt: skip
+_WORD_ENDINGS: Final = (
+    ("ies", ("y",)), ("ied", ("y",)), ("es", ("e", "", "is")), ("s", ("",)), ("ed", ("e", "")), ("ing", ("e", "")),
+    ("ly", ("",)), ("ally", ("al", "")), ("al", ("", "e")), ("ous", ("", "e")), ("ation", ("e", "")), ("en", ("", "e")),
+    ("er", ("", "e")), ("em", ("", "e")), ("e", ("",)), ("n", ("",)),
+)  # fmt: skip
 _SINGLE_LETTERS: Final = frozenset("a b c d f h i l m n o p r s t u v w x y z c e k g")
 _TITLES: Final = frozenset(
     "dr drs prof professor doctor mr mrs ms miss herr herrn frau hr fr dott dra mme mlle monsieur madame sr sra senor senora nurse "
@@ -63,6 +76,7 @@ _TITLES: Final = frozenset(
     "named name called signed by von med dipl ing schwester pfleger arzt arztin zuweiser mother father wife husband spouse "
     "daughter son brother mutter vater ehefrau ehemann contact attn cc c/o".split()
 ) - {"rt", "cc", "sr", "name"}
+_MODALITY_TITLES: Final = frozenset({"mr", "dr", "ms", "hr", "ing"})
 _WEAK_TITLES: Final = frozenset(
     "by von med called physician radiologist surgeon mother father wife husband daughter son brother operator tech contact "
     "technologist sister nurse doctor fr hr".split()
@@ -76,36 +90,74 @@ _MONTHS: Final = frozenset(
 
 
 @cache
-def vocabulary() -> tuple[frozenset[str], frozenset[str]]:
-    """Return the words that may stay, and those among them that are names as well."""
-    words, names = set(), set()
+def _all_words() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    words, names, terms = set(), set(), set()
     for line in _VOCABULARY.read_text(encoding="utf-8").splitlines():
         if not line or line[0] == "#":
             continue
-        word = line.rstrip("~")
-        words.add(word)
-        if line != word:
+        word = line.rstrip("~=")
+        terms.add(word)
+        if not line.endswith("="):
+            words.add(word)
+        if line.endswith("~"):
             names.add(word)
-    return frozenset(words), frozenset(names)
+    return frozenset(words), frozenset(names), frozenset(terms)
 
 
-def clean_text(text: str, identity: Identity) -> str:
+def vocabulary() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the words that may stay, and those among them that are names as well."""
+    return _all_words()[:2]
+
+
+def defined_terms() -> frozenset[str]:
+    """Return the words of coded terms (CS)."""
+    return _all_words()[2]
+
+
+@lru_cache(maxsize=65536)
+def is_known(folded: str) -> bool:
+    """Say whether a word, or what it is made from by a common prefix or ending, is in the vocabulary."""
+    words, names = vocabulary()
+    if folded in words:
+        return True
+    stems = [folded]
+    stems += [folded[len(prefix) :] for prefix in _WORD_PREFIXES if folded.startswith(prefix)]
+    if any(len(stem) >= 5 and stem in words and stem not in names for stem in stems[1:]):
+        return True
+    for stem in stems:
+        for ending, others in _WORD_ENDINGS:
+            base = stem[: -len(ending)]
+            if stem.endswith(ending) and len(base) >= 4:
+                if any(len(base + other) >= 5 and base + other in words and base + other not in names for other in others):
+                    return True
+    return False
+
+
+def clean_technical(text: str, identity: Identity) -> str:
+    """Return the name of a thing (a model, a kernel, a sequence, a version) without what may be somebody's.
+
+    Such names are no words: short groups of letters, letters with digits and version numbers stay as well.
+    """
+    return clean_text(text, identity, is_technical=True)
+
+
+def clean_text(text: str, identity: Identity, *, is_technical: bool = False) -> str:
     """Return ``text`` without what is not known to be clinical. A second pass changes nothing more."""
     for _ in range(4):
-        cleaned = _clean_once(text, identity)
+        cleaned = _clean_once(text, identity, is_technical=is_technical)
         if cleaned == text:
             break
         text = cleaned
     return text
 
 
-def _clean_once(text: str, identity: Identity) -> str:
+def _clean_once(text: str, identity: Identity, *, is_technical: bool) -> str:
     text = unicodedata.normalize("NFC", text)
-    banned = _banned_spans(text, identity)
+    banned = _banned_spans(text, identity, is_technical=is_technical)
     tokens = list(_TOKEN.finditer(text))
     folded = [fold(token.group()) for token in tokens]
     kept = [
-        not _is_within(token.span(), banned) and _may_stay(folded, number, identity)
+        not _is_within(token.span(), banned) and _may_stay(folded, number, identity, is_technical=is_technical)
         for number, token in enumerate(tokens)
     ]
     _drop_neighbours(text, tokens, folded, kept)
@@ -113,7 +165,7 @@ def _clean_once(text: str, identity: Identity) -> str:
     return _join(text, tokens, kept)
 
 
-def _banned_spans(text: str, identity: Identity) -> list[tuple[int, int]]:
+def _banned_spans(text: str, identity: Identity, *, is_technical: bool) -> list[tuple[int, int]]:
     """Find runs of digits that are too long for a measure: dates, times, telephone and record numbers."""
     spans = []
     for run in _DIGIT_RUN.finditer(text):
@@ -123,6 +175,8 @@ def _banned_spans(text: str, identity: Identity) -> list[tuple[int, int]]:
         is_measure = _DIMENSIONS.fullmatch(found) is not None or _DECIMALS.fullmatch(found) is not None
         if identity.has_number(digits) or identity.has_date_like(found):
             spans.append(run.span())
+        elif is_technical and _VERSION.fullmatch(found) and not _DATE_LIKE.search(found):
+            continue
         elif not is_short and not is_measure:
             spans.append(run.span())
         elif len(digits) == 4 and digits.isdigit() and found == digits:
@@ -137,19 +191,22 @@ def _is_within(span: tuple[int, int], spans: list[tuple[int, int]]) -> bool:
     return any(start < span[1] and span[0] < end for start, end in spans)
 
 
-def _may_stay(folded: list[str], number: int, identity: Identity) -> bool:
+def _may_stay(folded: list[str], number: int, identity: Identity, *, is_technical: bool) -> bool:
     words, _ = vocabulary()
     token = folded[number]
     before = folded[number - 1] if number else ""
     after = folded[number + 1] if number + 1 < len(folded) else ""
+    if token.isalpha() and len(token) > 1 and token not in _MONTHS and is_known(token):
+        # A known word is nobody's name unless it is just that: "handle" is not Hand.
+        return token not in identity.names
     if identity.has_word(token):
         return False
+    if is_technical and token not in _MONTHS and _TECHNICAL.fullmatch(token) is not None:
+        return True
     if token[0].isdigit() and token.replace(".", "").replace(",", "").isdigit():
         return _number_may_stay(token, before, after)
     if token.isalpha():
-        if len(token) == 1:
-            return token in _SINGLE_LETTERS
-        return token in words and token not in _MONTHS
+        return token in _SINGLE_LETTERS
     return _mixed_may_stay(token, words)
 
 
@@ -170,6 +227,9 @@ def _mixed_may_stay(token: str, words: frozenset[str]) -> bool:
     match = _NUMBERED.fullmatch(token)
     if match is not None and match.group(1) in words and match.group(1) not in _MONTHS:
         return True
+    match = _NUMBER_FIRST.fullmatch(token)
+    if match is not None and match.group(1) in words and match.group(1) not in _MONTHS | _YEARS_OLD:
+        return True
     match = _LETTERS_AND_DIGITS.fullmatch(token)
     if match is None:
         return False
@@ -185,7 +245,7 @@ def _drop_neighbours(text: str, tokens: list["re.Match[str]"], folded: list[str]
     """Drop words that are names as well where a name is likely: after a title, beside a stranger."""
     _, names = vocabulary()
     for number, token in enumerate(folded):
-        if token in _TITLES:
+        if token in _TITLES and _is_title(text, tokens[number]):
             kept[number] = kept[number] and token in _WEAK_TITLES
             for place in (number + 1, number + 2):
                 if place < len(folded) and _is_name_after_title(tokens[place].group(), folded[place], token, names):
@@ -199,6 +259,14 @@ def _drop_neighbours(text: str, tokens: list["re.Match[str]"], folded: list[str]
                 between = text[tokens[first].end() : tokens[second].start()]
                 if between.strip(" ,^.-_") == "" and (len(token) > 1 or between.strip("_") != ""):
                     kept[number] = False
+
+
+def _is_title(text: str, token: "re.Match[str]") -> bool:
+    """Tell Mr from MR, Dr from DR and Ms from MS: by the case, or by the full stop."""
+    written = token.group()
+    if fold(written) not in _MODALITY_TITLES:
+        return True
+    return not (written.isupper() or written.islower()) or text[token.end() : token.end() + 1] == "."
 
 
 def _is_name_after_title(written: str, folded: str, title: str, names: frozenset[str]) -> bool:
