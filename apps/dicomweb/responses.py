@@ -19,6 +19,7 @@ from django.urls import reverse
 from apps.access.services import Principal, principal_of
 from apps.audit.errors import AuditUnavailableError
 from apps.clinics.scoping import clinic_scope
+from apps.deidentification.errors import CopyNotReadyError
 from apps.dicom.errors import DicomError
 from apps.dicomweb.errors import DicomwebError
 from apps.dicomweb.multipart import closing, make_boundary, multipart_content_type, part_head, write_multipart
@@ -93,7 +94,7 @@ def for_link(view: View[Arguments]) -> Callable[..., HttpResponseBase]:
             request.principal = principal  # type: ignore[attr-defined]
             path = reverse("dicomweb-link-studies", args=[link_id]).removesuffix("/studies")
             caller = Caller(principal, path, recheck=lambda: link_principal(request, link_id))
-            with clinic_scope(principal.clinic):
+            with clinic_scope(principal.clinic, edition=principal.edition):
                 return view(request, caller, *args, **kwargs)
 
         return keep_private(_guarded(answer))
@@ -123,6 +124,8 @@ def _guarded(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
         )
     except IngestError as error:
         return error_response(error.status, error.code, str(error.message))
+    except CopyNotReadyError as error:
+        return error_response(HTTPStatus.CONFLICT, error.code, str(error))
     except (StorageError, KeyUnavailableError, SealBrokenError) as error:
         log.error("stored bytes cannot be had: %s", error.code)
         return error_response(_STATUS_OF_CODE.get(error.code, HTTPStatus.SERVICE_UNAVAILABLE), error.code, str(error))

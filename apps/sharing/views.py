@@ -20,6 +20,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from apps.access.services import Principal, authorise, principal_of
 from apps.accounts.roles import Capability
 from apps.billing.errors import LimitReachedError
+from apps.deidentification.services import copy_of_link
 from apps.links.errors import LinkRefusedError
 from apps.sharing import services
 from apps.sharing.errors import SharingError
@@ -121,6 +122,7 @@ def link_detail(request: HttpRequest, clinic_slug: str, link_id: str) -> HttpRes
         "visits": services.visits_of(family, request.GET.get("page"), VISITS_A_PAGE),
         "refusals": services.refusals_of(family),
         "form": ExtendForm(),
+        "copy": copy_of_link(share.link) if share.is_anonymised else None,
     }
     return render(request, "sharing/link_detail.html", context)
 
