@@ -109,6 +109,7 @@ INSTALLED_APPS = [
     "apps.studies",
     "apps.links",
     "apps.exports",
+    "apps.backup",
     "apps.deidentification",
     "apps.ingest",
     "apps.sharing",

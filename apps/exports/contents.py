@@ -42,11 +42,11 @@ class StudyFolder:
     documents: list[tuple[Document, str]] = field(default_factory=list)
 
 
-def files_of(studies: Iterable[Study], series: Sequence[Series] | None = None) -> list[File]:
+def files_of(studies: Iterable[Study], series: Sequence[Series] | None = None, *, has_pages: bool = True) -> list[File]:
     """Return the files of a medium with these studies, or of these series of them alone; the same ones every time.
 
     Studies come with patient and clinic. Needs the clinic's scope; reads metadata and pictures that are prepared, and
-    no image. Raises what reading a blob raises.
+    no image. Raises what reading a blob raises; without the directory, the page and its pictures it reads nothing.
     """
     chosen = sorted(studies, key=lambda study: study.pk)
     folders = list(_folders(chosen, series))
@@ -58,7 +58,7 @@ def files_of(studies: Iterable[Study], series: Sequence[Series] | None = None) -
             files += [File("/".join(file_id), row.created_at, row.blob) for row, file_id in one.instances]
         files += [File(path, document.created_at, document.blob) for document, path in folder.documents]
     made_at = max(file.modified_at for file in files)
-    pages = _pages(folders, made_at)
+    pages = _pages(folders, made_at) if has_pages else []
     # What a person and a program look for first stands first.
     return [*pages, *files]
 
