@@ -111,8 +111,8 @@ def share(
 
     `is_anonymised`: it shows an anonymised copy and nothing else, no earlier studies either, as soon as that is made.
 
-    All or nothing. Raises NotOnePatientError, NoBirthDateError, NotReviewedError, the errors of `links.services.create`, and Http404 for
-    a study that the sharer may not see.
+    All or nothing. Raises NotOnePatientError, NoBirthDateError, NotReviewedError, the errors of
+    `links.services.create`, and Http404 for a study that the sharer may not see.
     """
     chosen = list(studies)
     if len({study.patient_id for study in chosen}) != 1:
