@@ -101,6 +101,8 @@ class Disc:
         primary: tuple[int, _Record, bool] | None = None
         for number in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + _MAX_DESCRIPTORS):
             descriptor = self._pread(number * SECTOR_BYTES, SECTOR_BYTES)
+            if len(descriptor) < SECTOR_BYTES and descriptor:
+                raise _damaged()
             if descriptor[1:6] != b"CD001" or descriptor[0] == _TERMINATOR:
                 break
             if descriptor[0] not in (_PRIMARY, _SUPPLEMENTARY):

@@ -29,6 +29,9 @@ REASONS: Final[dict[str, str | Promise]] = {
         "An instance with this identifier but other content is already stored. It was kept; this one was put aside "
         "for a person to decide."
     ),
+    "kept-existing": _("Somebody compared the two versions and kept the one that was stored."),
+    "replaced": _("Somebody compared the two versions and put this one in the other's place."),
+    "kept-both": _("Somebody compared the two versions and kept both, this one under an identifier of its own."),
     "empty": _("The file is empty."),
     "too-large": _("This file is larger than this installation takes."),
     "request-full": _("The link takes no more files than it was made for."),
@@ -50,6 +53,8 @@ REASONS: Final[dict[str, str | Promise]] = {
     "archive-member-damaged": _("This entry of the ZIP file is damaged."),
     "archive-special-file": _("This entry is a link or a device, not a file."),
     "archive-method": _("This entry is packed in a way that is not supported. Please pack it as plain ZIP."),
+    "disc-damaged": _("This image of a disc is damaged and cannot be opened."),
+    "disc-unsupported": _("This image of a disc is of a kind that cannot be opened. Please send its files."),
     "not-dicom": _("This is not a DICOM file."),
     "truncated": _("The file is incomplete: it ends before its data does."),
     "malformed": _("The file is damaged: its contents cannot be read as DICOM."),
@@ -82,6 +87,8 @@ def describe(state: str, code: str = "", message: str = "") -> str:
     """Return what became of a file as one phrase in the active language."""
     if state == State.RECEIVED and code:
         return reason(code, message)
+    if state == State.CONFLICT and code in REASONS and code != "different-bytes":
+        return str(REASONS[code])
     if state in PLAIN:
         return str(PLAIN[state])
     if state == State.IGNORED:
