@@ -33,6 +33,7 @@ DID: Final[dict[str, str | Promise]] = {
 PIXELS: Final[dict[str, str | Promise]] = {
     "none": _("without pixels"),
     "unchanged": _("made by a scanner, not changed"),
+    "exempt": _("made by a scanner, not changed"),
     "checked": _("looked at, nothing found"),
     "cleaned": _("text cleaned"),
 }

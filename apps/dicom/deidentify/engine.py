@@ -117,7 +117,7 @@ def deidentify(
     data = file if isinstance(file, (bytes, memoryview)) else _content(file)
     mapper = key if isinstance(key, Mapper) else Mapper(key)
     source = read_source(data)
-    return _Run(source, rules_of(profile), mapper, pixel_cleaner).result()
+    return _Run(data, source, rules_of(profile), mapper, pixel_cleaner).result()
 
 
 def _content(file: BinaryIO) -> bytes:
@@ -236,7 +236,10 @@ def _identity_of(found: "harvest.Found") -> tuple[Identity, dict[tuple[object, .
 class _Run:
     """De-identifies one file."""
 
-    def __init__(self, source: Source, rules: Rules, mapper: Mapper, pixel_cleaner: PixelCleaner | None) -> None:
+    def __init__(
+        self, data: Bytes, source: Source, rules: Rules, mapper: Mapper, pixel_cleaner: PixelCleaner | None
+    ) -> None:
+        self.data = data if isinstance(data, bytes) else bytes(data)
         self.source = source
         self.rules = rules
         self.profile = rules.profile
@@ -332,27 +335,29 @@ class _Run:
         self.report.pixels = "unchanged"
         if not self.profile.clean_pixel_data:
             return None
-        if self.pixel_cleaner is not None:
-            job = PixelJob(
-                data=self.source.data if isinstance(self.source.data, bytes) else bytes(self.source.data),
-                transfer_syntax_uid=self.source.transfer_syntax_uid,
-                words=tuple(sorted(self.identity.spoken)),
-                text=self.text,
-            )
-            cleaned = self.pixel_cleaner(job)
-            self.report.pixels = "checked" if cleaned is None else "cleaned"
-            self.report.pixel_regions = 0 if cleaned is None else cleaned.regions
-            return cleaned
         image_type = self.source.index.get(0x00080008)
-        if pixeldata.may_show_text(
+        if not pixeldata.may_show_text(
             sop_class_uid=self.text(_SOP_CLASS_UID),
             image_type=_ascii(image_type.value) if image_type is not None else "",
             burned_in_annotation=self.text(_BURNED_IN_ANNOTATION),
             samples_per_pixel=self.integer(0x00280002) or 1,
+            bits_allocated=self.integer(0x00280100) or 16,
         ):
+            self.report.pixels = "exempt"
+            return None
+        if self.pixel_cleaner is None:
             is_declared = self.text(_BURNED_IN_ANNOTATION).upper() == "YES"
             raise NeedsReviewError(Reason.BURNED_IN_DECLARED if is_declared else Reason.PIXELS_UNCHECKED)
-        return None
+        job = PixelJob(
+            data=self.data,
+            transfer_syntax_uid=self.source.transfer_syntax_uid,
+            words=tuple(sorted(self.identity.spoken)),
+            text=self.text,
+        )
+        cleaned = self.pixel_cleaner(job)
+        self.report.pixels = "checked" if cleaned is None else "cleaned"
+        self.report.pixel_regions = 0 if cleaned is None else cleaned.regions
+        return cleaned
 
     def _layout(self) -> pixeldata.Layout:
         allocated = self.integer(0x00280100) or 0
@@ -846,7 +851,8 @@ class _Run:
     def _with_methods(self, out: Item) -> Item:
         profile = self.profile
         was_looked_at = self.report.pixels in ("checked", "cleaned")
-        codes = method_codes(profile, pixels_were_cleaned=was_looked_at)
+        is_known = was_looked_at or self.report.pixels == "exempt"
+        codes = method_codes(profile, pixels_were_cleaned=is_known)
         self.report.method_codes = codes
         added = method_elements(profile, codes, table().edition, SOFTWARE)
         if was_looked_at:

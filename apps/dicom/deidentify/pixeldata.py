@@ -14,29 +14,30 @@ from .errors import NeedsReviewError, Reason
 
 VIDEO: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
 
-_CROSS_SECTIONAL: Final = frozenset(
-    f"1.2.840.10008.5.1.4.1.1.{suffix}"
-    for suffix in (
-        "2", "2.1", "2.2", "4", "4.1", "4.2", "4.3", "4.4", "20", "128", "128.1", "130", "66.4", "66.5", "66.7", "30",
-        "481.2", "481.23", "77.1.6", "7.1",
-    )
-)  # fmt: skip
-"""CT, MR, PET, NM, their enhanced forms, segmentations, parametric maps, doses, slide microscopy."""
-_SCREEN_WORDS: Final = frozenset(
-    "SCREEN SAVE SCREENSAVE SNAPSHOT CAPTURE REPORT DOSE PROTOCOL INFO SUMMARY GRAPH CURVE RESULT RESULTS TABLE PASTED PRINT".split()
+_MEASURED: Final = frozenset(
+    f"1.2.840.10008.5.1.4.1.1.{suffix}" for suffix in ("2", "2.1", "2.2", "4", "4.1", "4.3", "20", "128", "128.1", "130")
 )
+"""CT, MR, PET and NM images and their enhanced forms."""
+_COMPUTED: Final = frozenset(f"1.2.840.10008.5.1.4.1.1.{suffix}" for suffix in ("30", "66.4", "66.5", "66.7", "481.2"))
+"""Parametric maps, segmentations, doses: numbers that a program wrote."""
+_SCREEN_WORDS: Final = ("SCREEN", "SNAPSHOT", "CAPTURE", "REPORT", "DOSE", "PROTOCOL", "INFO", "SUMMARY", "GRAPH", "PASTED")
 
 
-def may_show_text(*, sop_class_uid: str, image_type: str, burned_in_annotation: str, samples_per_pixel: int) -> bool:
-    """Say whether text may be burned into the pixels: into all but primary cross-sectional images."""
+def may_show_text(
+    *, sop_class_uid: str, image_type: str, burned_in_annotation: str, samples_per_pixel: int, bits_allocated: int
+) -> bool:
+    """Say whether text may be burned into the pixels: into all but what was measured or computed."""
     if burned_in_annotation.upper() == "YES":
         return True
-    if sop_class_uid not in _CROSS_SECTIONAL:
-        return True
-    words = set(image_type.upper().replace("\\", " ").replace("_", " ").split())
-    if words & _SCREEN_WORDS:
-        return True
-    return samples_per_pixel > 1 and not sop_class_uid.endswith("77.1.6")
+    if sop_class_uid in _COMPUTED:
+        return False
+    said = image_type.upper()
+    return (
+        sop_class_uid not in _MEASURED
+        or samples_per_pixel > 1
+        or bits_allocated <= 8
+        or any(word in said for word in _SCREEN_WORDS)
+    )
 
 
 @dataclass(frozen=True, slots=True)

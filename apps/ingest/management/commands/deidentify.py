@@ -11,6 +11,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from tqdm import tqdm
 
+from apps.dicom.burned_in.cleaner import TextCleaner
 from apps.dicom.deidentify import PRESETS, KeyTooShortError, Mapper, Profile, batch, merge_reports, preset, verify
 from apps.dicom.deidentify.mapping import key_from_file
 from apps.dicom.uid import UUID_ROOT
@@ -54,7 +55,7 @@ class Command(BaseCommand):
         inside, outside = source.resolve(), target.resolve()
         if inside == outside or inside in outside.parents or outside in inside.parents:
             raise CommandError("IN and OUT must not lie in each other.")
-        job = batch.Job(source, target, profile, key, options["uid_root"])
+        job = batch.Job(source, target, profile, key, options["uid_root"], make_cleaner=TextCleaner)
         if not (options["verify"] and target.is_dir() and any(target.iterdir())):
             self._deidentify(job, options)
         if options["verify"]:
