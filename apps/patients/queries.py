@@ -5,8 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
+from django.db.models import Q
+
 from apps.access.services import Principal
-from apps.patients.models import Patient
+from apps.patients.models import IdentityFlag, Patient
 
 
 def studies_of(patient: Patient, principal: Principal) -> list[tuple[int | None, list[Any]]]:
@@ -20,10 +22,10 @@ def studies_of(patient: Patient, principal: Principal) -> list[tuple[int | None,
 
 
 def namesakes_of(patient: Patient, principal: Principal) -> list[Patient]:
-    """Return the others with this PatientID, when it is in doubt who is who."""
+    """Return the others whom this patient may be, while somebody has to say so."""
     if not patient.is_identity_in_doubt:
         return []
-    others = Patient.objects.filter(
-        dicom_patient_id=patient.dicom_patient_id, issuer_of_patient_id=patient.issuer_of_patient_id
-    ).exclude(pk=patient.pk)
+    flags = IdentityFlag.open_ones().filter(Q(first_id=patient.pk) | Q(second_id=patient.pk))
+    pks = {pk for pair in flags.values_list("first_id", "second_id") for pk in pair} - {patient.pk}
+    others = Patient.objects.filter(pk__in=pks)
     return [other for other in others.order_by("pk")[:20] if principal.may_see(other)]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from apps.accounts.roles import Capability, Rule
 from apps.accounts.services import page
-from apps.studies import views
+from apps.studies import correction_views, views
 
 SEARCH = Rule.clinic(Capability.STUDY_SEARCH)
 VIEW = Rule.clinic(Capability.STUDY_VIEW)
+IDENTITY = Rule.clinic(Capability.IDENTITY_MANAGE)
 
 urlpatterns = [
     page("c/<slug:clinic_slug>/", views.worklist, SEARCH, name="worklist"),
@@ -22,4 +23,33 @@ urlpatterns = [
         "c/<slug:clinic_slug>/series/<str:public_id>/thumbnail/", views.series_thumbnail, VIEW, name="series-thumbnail"
     ),
     page("c/<slug:clinic_slug>/documents/<str:public_id>/", views.document, VIEW, name="document"),
+    page("c/<slug:clinic_slug>/identities/", correction_views.identities, IDENTITY, name="identities"),
+    page(
+        "c/<slug:clinic_slug>/identities/<str:flag_id>/different/",
+        correction_views.identity_different,
+        IDENTITY,
+        name="identity-different",
+    ),
+    page(
+        "c/<slug:clinic_slug>/patients/<str:public_id>/merge/",
+        correction_views.patient_merge,
+        IDENTITY,
+        name="patient-merge",
+    ),
+    page(
+        "c/<slug:clinic_slug>/patients/<str:public_id>/split/",
+        correction_views.patient_split,
+        IDENTITY,
+        name="patient-split",
+    ),
+    page(
+        "c/<slug:clinic_slug>/studies/<str:public_id>/move/", correction_views.study_move, IDENTITY, name="study-move"
+    ),
+    page("c/<slug:clinic_slug>/corrections/", correction_views.correction_list, IDENTITY, name="corrections"),
+    page(
+        "c/<slug:clinic_slug>/corrections/<str:correction_id>/undo/",
+        correction_views.correction_undo,
+        IDENTITY,
+        name="correction-undo",
+    ),
 ]
