@@ -17,7 +17,7 @@ urlpatterns = [
     page(_MEMBER, views.viewer, Rule.clinic(Capability.STUDY_VIEW), name="viewer"),
     page(f"{_MEMBER}<slug:mode>", views.viewer, Rule.clinic(Capability.STUDY_VIEW), name="viewer-mode"),
     page(
-        "c/<slug:clinic_slug>/reports/<str:public_id>/",
+        "c/<slug:clinic_slug>/series/<str:public_id>/words/",
         views.viewer_reports,
         Rule.clinic(Capability.STUDY_VIEW),
         name="viewer-reports",
@@ -25,6 +25,9 @@ urlpatterns = [
     page(_RECIPIENT, views.share_viewer, Rule.link(), name="share-viewer"),
     page(f"{_RECIPIENT}<slug:mode>", views.share_viewer, Rule.link(), name="share-viewer-mode"),
     page(
-        "v/<str:link_id>/reports/<str:public_id>/", views.share_viewer_reports, Rule.link(), name="share-viewer-reports"
+        "v/<str:link_id>/series/<str:public_id>/words/",
+        views.share_viewer_reports,
+        Rule.link(),
+        name="share-viewer-reports",
     ),
 ]

@@ -27,9 +27,14 @@ async function drawFirst({ series, instance, frame }, study) {
   const described = instances.find((one) => value(one, "00080018") === instance);
   const canvas = document.querySelector("[data-first]");
   if (described && canvas && !canvas.hidden && paint(canvas, described, part)) {
-    document.documentElement.dataset.firstImage = String(Math.round(performance.now()));
     document.querySelector("[data-wait]")?.remove();
+    await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    // When it is on the screen, not when it was drawn.
+    document.documentElement.dataset.firstImage ||= String(Math.round(performance.now()));
   }
 }
 
-if (data.first) drawFirst(data.first, data.studies[data.first.study].uid).catch(() => {});
+// The program is being fetched meanwhile; running it would keep the browser from drawing.
+const program = document.currentScript.dataset.program;
+const drawn = data.first ? drawFirst(data.first, data.studies[data.first.study].uid).catch(() => {}) : Promise.resolve();
+Promise.race([drawn, new Promise((resolve) => setTimeout(resolve, 1500))]).then(() => import(program));

@@ -29,7 +29,7 @@ let tool = "";
 let isLinked = true;
 
 const shownPanes = () => panes.filter((pane) => !pane.root.hidden);
-const say_ = (text) => {
+const tell = (text) => {
   one("[data-said]").textContent = text;
 };
 
@@ -126,7 +126,7 @@ function applyPreset(index) {
   if (!preset || !active.imageId) return;
   one("[data-presets]").selectedIndex = index;
   active.window(preset);
-  say_(preset.name);
+  tell(preset.name);
 }
 
 function fillCine() {
@@ -188,7 +188,9 @@ const acts = {
 };
 
 function resize() {
+  const fitted = shownPanes().filter((pane) => isThere(pane) && pane.isFitted());
   engine.resize(true, true);
+  for (const pane of fitted) pane.fit();
 }
 
 function wire() {
@@ -233,6 +235,12 @@ async function checkWhetherStillAllowed(status) {
   if (answer && !answer.ok) location.reload();
   else active.message(say("fault_gone"), "error");
 }
+
+// The libraries let some faults pass by: an image given up is none, one that cannot be drawn has to be told.
+window.addEventListener("unhandledrejection", (event) => {
+  if (event.reason?.name === "AbortError") event.preventDefault();
+  else if (active.isWaiting) active.fail(event.reason);
+});
 
 async function start() {
   wire();

@@ -41,6 +41,10 @@ export class Pane extends EventTarget {
     return this.frames.instances.get(this.imageId);
   }
 
+  get isWaiting() {
+    return part(this.root, "message").dataset.kind === "wait" && !part(this.root, "message").hidden;
+  }
+
   get isColour() {
     return Boolean(decoded(this.imageId)?.color);
   }
@@ -266,6 +270,21 @@ export class Pane extends EventTarget {
 
   zoomBy(factor) {
     this.viewport.setZoom(Math.min(20, Math.max(0.1, this.viewport.getZoom() * factor)));
+    this.viewport.render();
+  }
+
+  /** Whether the whole picture is shown, as large as the pane allows. */
+  isFitted() {
+    return Math.abs(this.viewport.getZoom() - 1) < 0.005 && Math.hypot(...this.viewport.getPan()) < 2;
+  }
+
+  /** Show the whole picture again, turned as it is. */
+  fit() {
+    const { rotation = 0 } = this.viewport.getViewPresentation();
+    const { flipHorizontal } = this.viewport.getCamera();
+    this.viewport.resetCamera();
+    if (flipHorizontal) this.viewport.setCamera({ flipHorizontal });
+    if (rotation) this.viewport.setViewPresentation({ rotation });
     this.viewport.render();
   }
 

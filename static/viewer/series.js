@@ -27,13 +27,14 @@ export function framesOf(series) {
 async function fetchFrames(series) {
   const answer = await ask(`${urlOf(series)}/metadata`, { headers: { Accept: "application/dicom+json" } });
   const instances = inOrder(await answer.json());
+  await Promise.all(instances.filter((one) => one["00281101"]).map(readPalette));
   const found = { ids: [], instances: new Map(), videos: [], documents: [] };
   for (const instance of instances) {
     const at = `${urlOf(series)}/instances/${value(instance, "00080018")}`;
     const frames = number(instance, "00280008") || 1;
     if (VIDEO.test(value(instance, "00083002") || series.syntax || "")) found.videos.push(`${at}/rendered`);
     else if (instance["00420011"] || value(instance, "00420012")) found.documents.push(`${at}/rendered`);
-    else if (number(instance, "00280010")) {
+    else if (series.kind === "image" && number(instance, "00280010")) {
       for (let frame = 1; frame <= frames; frame += 1) {
         const id = `wadors:${at}/frames/${frame}`;
         wadors.metaDataManager.add(id, instance);
@@ -43,6 +44,20 @@ async function fetchFrames(series) {
     }
   }
   return found;
+}
+
+/** The loader wants palettes as numbers; in DICOM JSON they are Base64, or lie elsewhere (PS3.18 F.2.7). */
+async function readPalette(instance) {
+  for (const colour of ["1", "2", "3"]) {
+    const table = instance[`0028120${colour}`];
+    if (!table || table.Value) continue;
+    const buffer = table.InlineBinary
+      ? Uint8Array.from(atob(table.InlineBinary), (character) => character.charCodeAt(0)).buffer
+      : table.BulkDataURI && await (await ask(table.BulkDataURI, { headers: { Accept: "application/octet-stream" } })).arrayBuffer();
+    if (!buffer) continue;
+    const entries = number(instance, `0028110${colour}`) || 65536;
+    table.Value = [...(buffer.byteLength < 2 * entries ? new Uint8Array(buffer) : new Uint16Array(buffer))];
+  }
 }
 
 /** The server's order is that of the Instance Numbers; where they say nothing, the place in the patient decides. */

@@ -14,11 +14,16 @@ const TOOLS = {
   angle: tools.AngleTool,
   roi: tools.EllipticalROITool,
 };
-const MEASURING = ["length", "angle", "roi"];
 const FIRST = { mouseButton: MouseBindings.Primary };
 const FINGER = { numTouchPoints: 1 };
 
 let group;
+
+// The library writes style attributes, which our policy forbids; through the object model they are allowed.
+SVGElement.prototype.setAttribute = function setAttribute(name, value) {
+  if (name === "style") this.style.cssText = value;
+  else Element.prototype.setAttribute.call(this, name, value);
+};
 
 export function startTools() {
   tools.init();
@@ -27,8 +32,20 @@ export function startTools() {
     tools.addTool(tool);
     group.addTool(tool.toolName);
   }
+  const [warm, bright, chosen] = ["rgb(255, 213, 79)", "rgb(255, 236, 160)", "rgb(99, 205, 189)"];
   annotation.config.style.setDefaultToolStyles({
-    global: { ...annotation.config.style.getDefaultToolStyles().global, color: "rgb(255, 213, 79)", colorSelected: "rgb(99, 205, 189)", colorHighlighted: "rgb(255, 236, 160)", lineWidth: "2", textBoxFontFamily: "system-ui, sans-serif", textBoxColor: "rgb(255, 213, 79)", textBoxFontSize: "14px" },
+    global: {
+      ...annotation.config.style.getDefaultToolStyles().global,
+      color: warm,
+      colorHighlighted: bright,
+      colorSelected: chosen,
+      lineWidth: "2",
+      textBoxFontFamily: "system-ui, sans-serif",
+      textBoxFontSize: "14px",
+      textBoxColor: warm,
+      textBoxColorHighlighted: bright,
+      textBoxColorSelected: chosen,
+    },
   });
 }
 
@@ -53,8 +70,6 @@ export function choose(chosen) {
     if (bindings[name].length) group.setToolActive(tool.toolName, { bindings: bindings[name] });
   }
 }
-
-export const isMeasuring = (name) => MEASURING.includes(name);
 
 /** Remove the measurements that are selected, or the newest one; `all` removes every one. */
 export function removeMeasurements(all) {
