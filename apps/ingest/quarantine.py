@@ -68,6 +68,8 @@ def gather(clinic: Clinic, arrivals: Iterable[Arrival]) -> Iterator[list[Taken]]
 
     Each arrival is read to its end before the next one is asked for, so that they may be parts of one stream. A file
     that cannot be read or is too large has `error` instead of bytes. Whoever takes a group answers for its blobs.
+    When the line breaks, what came whole under a key of its sender's is yielded before the error is raised: the sender
+    asks for its keys and sends the rest.
     """
     group: list[Taken] = []
     try:
@@ -84,6 +86,12 @@ def gather(clinic: Clinic, arrivals: Iterable[Arrival]) -> Iterator[list[Taken]]
         if group:
             done, group = group, []
             yield done
+    except Exception:
+        whole = [item for item in group if item.arrival.client_key and (item.data or item.blob)]
+        destroy([item for item in group if item not in whole])
+        if whole:
+            yield whole
+        raise
     except BaseException:
         destroy(group)
         raise

@@ -126,6 +126,15 @@ def test_a_request_sent_again_is_not_taken_again(as_alice: Client, clinic_a: Cli
         assert Blob.objects.exclude(state=Blob.State.DESTROYED).count() == 1
 
 
+def test_a_line_that_breaks_in_the_middle_costs_the_file_it_broke_in_F24(as_alice: Client, clinic_a: Clinic) -> None:
+    batch = begin(as_alice)
+    head = b"--b\r\nContent-Type: application/dicom\r\nContent-ID: <%d>\r\n\r\n"
+    body = b"".join(head % number + part10() + b"\r\n" for number in (1, 2)) + head % 3 + part10()[:200]
+    content_type = 'multipart/related; type="application/dicom"; boundary=b'
+    assert as_alice.post(batch["urls"]["store"], body, content_type=content_type).status_code == 400
+    assert {key: row["state"] for key, row in rows_of(as_alice, batch).items()} == {"1": "stored", "2": "stored"}
+
+
 def test_what_ones_own_uploads_brought_is_known_and_nothing_else_UPL_12(
     as_alice: Client, as_bob: Client, clinic_a: Clinic
 ) -> None:
