@@ -300,8 +300,8 @@ def test_parallel_opens_never_exceed_the_limit_SHARE_07(clinic_a: Clinic, alice:
             connection.close()
         return True
 
-    with ThreadPoolExecutor(8) as pool:
-        outcomes = list(pool.map(attempt, range(40)))
+    with ThreadPoolExecutor(50) as pool:
+        outcomes = list(pool.map(attempt, range(200)))
     assert sum(outcomes) == 3
     assert Link.objects.get().view_count == LinkSession.objects.count() == 3
 

@@ -15,6 +15,7 @@ from apps.accounts.models import User
 from apps.audit.models import AuditEvent
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
+from apps.exports.layout import Layout, Piece
 from apps.links.models import Link, LinkSession
 from apps.links.tokens import make_token
 from apps.sharing import downloads, services
@@ -196,7 +197,8 @@ def test_a_download_is_the_studys_files_and_stops_when_the_link_is_taken_back_SH
     dana: Client, clinic_a: Clinic, alice: User, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pieces = [b"a" * services.RECHECK_BYTES, b"b" * services.RECHECK_BYTES, b"c"]
-    monkeypatch.setattr(downloads, "study_zip", lambda instances, documents: iter(pieces))
+    laid = Layout([Piece(len(piece), piece) for piece in pieces], "some-digest")
+    monkeypatch.setattr(downloads, "layout_of", lambda clinic, studies, kind: laid)
     with clinic_scope(clinic_a):
         made = services.share(principal_for(alice, clinic_a), [study], has_pin=False, may_download=True)
     open_link(dana, made)
@@ -208,6 +210,8 @@ def test_a_download_is_the_studys_files_and_stops_when_the_link_is_taken_back_SH
     assert AuditEvent.objects.get(public_id=whole["X-Audit-Id"]).verb == "study.downloaded"
     stream = iter(dana.get(url).streaming_content)
     assert next(stream) == pieces[0]
+    rest = dana.get(url, headers={"Range": f"bytes={len(pieces[0])}-", "If-Range": whole["ETag"]})
+    assert rest.getvalue() == b"".join(pieces[1:])
     Link.objects.update(revoked_at=timezone.now())
     with pytest.raises(Http404):
         next(stream)
