@@ -30,7 +30,7 @@ from apps.studies.services import visible
 
 COPY_JOB: Final = "deidentification.copy"
 # Who brings files in takes up again what waited in quarantine; the room above registers what does this.
-RESUME_JOB: Final = "ingest.resume"
+RESUME_JOB: Final = "ingest.process"
 MAX_BOXES: Final = 500
 FRAME_SIZE: Final = (1600, 1600)
 

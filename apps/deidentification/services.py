@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apps.access.services import Principal
+from apps.clinics.models import Clinic
 from apps.deidentification.copying import Released, copy_of_link, end_copy, release, request_copy
 from apps.deidentification.errors import CopyNotReadyError, UnreviewedError
 from apps.deidentification.models import Copy, Policy, Report, Review
@@ -10,6 +11,7 @@ from apps.deidentification.policies import choose, identity_behind, ingest_prese
 from apps.deidentification.reporting import merged
 from apps.deidentification.reviewing import (
     RESUME_JOB,
+    Case,
     case_of,
     decide,
     decision_on,
@@ -22,6 +24,7 @@ from apps.studies.models import Study
 
 __all__ = [
     "RESUME_JOB",
+    "Case",
     "Copy",
     "CopyNotReadyError",
     "Policy",
@@ -45,10 +48,22 @@ __all__ = [
     "ready_edition",
     "release",
     "remember",
+    "report_arrival",
     "request_copy",
     "reviews_seen_by",
     "waiting_for",
 ]
+
+
+def report_arrival(clinic: Clinic, study_id: int, made: list[Released]) -> None:
+    """Add to the report of a study that was anonymised on its way in, and to the table of pseudonyms if there is."""
+    policy = policy_of(clinic)
+    report, _ = Report.objects.get_or_create(copy=None, study_id=study_id, defaults={"clinic": clinic})
+    report.content = merged(report.content, [one.report for one in made])
+    report.residue_count = int(report.content["residue"])
+    report.save(update_fields=["content", "residue_count"])
+    for one in made:
+        remember(policy, one.original, one.header.dicom_patient_id)
 
 
 def copy_for_link(principal: Principal, studies: list[Study], link: Link) -> str:

@@ -42,8 +42,7 @@ class UploadBatch(ClinicOwned):
     request = models.ForeignKey(
         "UploadRequest", on_delete=models.PROTECT, null=True, blank=True, related_name="batches"
     )
-    # The de-identification that was asked for; empty stores files as they are. Nothing offers the choice yet, and the
-    # pipeline refuses files for which it was made (apps.ingest.pipeline).
+    # The de-identification profile that the clinic had chosen when it was opened; empty stores files as they are.
     deidentify_profile = models.CharField(max_length=40, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     closed_at = models.DateTimeField(null=True, blank=True)

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
-from apps.ingest import pipeline, scan, transfers
+from apps.ingest import anonymise, pipeline, scan, transfers
 from apps.ingest.errors import ScanLimitError, ScannerAwayError, TooLargeError
 from apps.ingest.expand import expand
 from apps.ingest.ledger import EXPAND, PROCESS
@@ -51,7 +51,7 @@ def process_uploads(job: Job) -> Callable[[], None] | None:
     apart = {upload.pk: finding for upload in uploads if (finding := _joined(upload)) is not None}
     whole = pipeline.examine((upload, None) for upload in uploads if upload.pk not in apart)
     findings = [*apart.values(), *whole]
-    pipeline.admit(findings)
+    pipeline.admit(findings, anonymises=True)
     return partial(_settle, findings)
 
 
@@ -94,7 +94,8 @@ def resume_stranded() -> int:
     resumed = 0
     for clinic in Clinic.objects.all():
         with clinic_scope(clinic):
-            open_files = Upload.objects.filter(state=State.RECEIVED).exclude(code__in=scan.HELD_CODES)
+            waiting = (*scan.HELD_CODES, anonymise.UNREVIEWED)
+            open_files = Upload.objects.filter(state=State.RECEIVED).exclude(code__in=waiting)
             old = open_files.filter(created_at__lt=timezone.now() - STRANDED_AFTER)
             ids = list(old.order_by("pk").values_list("pk", flat=True)[: SWEEP_FILES * 40])
             queued = _queued(clinic) if ids else set()
