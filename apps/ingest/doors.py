@@ -22,6 +22,7 @@ from apps.access.services import Principal, principal_of
 from apps.accounts.roles import Capability, Rule
 from apps.ingest.models import UploadBatch
 from apps.ingest.words import page_words
+from apps.patients.models import Patient
 from apps.studies.models import Study
 
 View = Callable[..., HttpResponseBase]
@@ -93,11 +94,16 @@ class Entrance:
             return ""
 
     def page_config(
-        self, *, study: Study | None = None, sign_in_url: str = "", activity_url: str = ""
+        self,
+        *,
+        study: Study | None = None,
+        patient: Patient | None = None,
+        sign_in_url: str = "",
+        activity_url: str = "",
     ) -> dict[str, Any]:
         """Return what the page's script has to know (templates/ingest/_uploader.html takes it as `upload_config`).
 
-        `study`: where documents among the files go. `sign_in_url`: where a person signs in again in another tab.
+        `study` or `patient`: where documents among the files go. `sign_in_url`: where a person signs in again in another tab.
         `activity_url`: what keeps their session while files are being sent; both empty without an account.
         """
         return {
@@ -121,6 +127,7 @@ class Entrance:
             "csrf": get_token(self.request),
             "person": self.principal.context.actor_reference,
             "study": study.public_id if study else "",
+            "patient": patient.public_id if patient else "",
             "maxFileBytes": settings.MAX_FILE_BYTES,
             "maxArchiveBytes": settings.MAX_ARCHIVE_BYTES,
             "words": page_words(),

@@ -6,6 +6,7 @@ from django.http import Http404
 from django.shortcuts import get_object_or_404
 
 from apps.access.services import Principal
+from apps.patients.models import Patient
 from apps.studies.models import Study
 
 
@@ -17,3 +18,13 @@ def study_or_404(principal: Principal, public_id: str) -> Study | None:
     if not principal.may_see(study):
         raise Http404
     return study
+
+
+def patient_or_404(principal: Principal, public_id: str) -> Patient | None:
+    """Return the patient of this public id, None without one; Http404 when they are not there for whoever asks."""
+    if not public_id:
+        return None
+    patient = get_object_or_404(Patient, public_id=public_id)
+    if not principal.may_see(patient):
+        raise Http404
+    return patient

@@ -38,6 +38,8 @@ class UploadBatch(ClinicOwned):
     actor_reference = models.CharField(max_length=64, blank=True)
     # Where documents of this batch go; a batch opened from a study page has one.
     study = models.ForeignKey(Study, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    # The same for documents that belong to a patient and to no study.
+    patient = models.ForeignKey(Patient, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     # By which upload request it came; what it brings waits in the inbox.
     request = models.ForeignKey(
         "UploadRequest", on_delete=models.PROTECT, null=True, blank=True, related_name="batches"

@@ -29,7 +29,7 @@ from apps.ingest import alarms, anonymise, inbox, scan
 from apps.ingest.errors import InfectedError, ScanError
 from apps.ingest.models import QUARANTINE_KIND, Upload, UploadBatch
 from apps.ingest.outcomes import reason
-from apps.ingest.recognise import HEAD_BYTES, Kind, is_system_file, recognise
+from apps.ingest.recognise import Kind, is_system_file, recognise_file
 from apps.storage import services as storage
 from apps.storage.errors import BlobDestroyedError
 from apps.storage.models import Blob
@@ -148,11 +148,10 @@ def _examine(finding: Finding, file: BinaryIO) -> Kind | None:
     upload = finding.upload
     # It may have waited for the virus scan; whether it still has to is asked again.
     upload.code = upload.message = ""
-    kind = recognise(file.read(HEAD_BYTES))
-    file.seek(0)
+    kind = recognise_file(file)
     if kind is Kind.EMPTY:
         finding.conclude(State.REJECTED, "empty")
-    elif kind is Kind.ARCHIVE:
+    elif kind.is_archive:
         finding.is_archive = upload.archive_id is None and upload.batch.source in _OPENS_ARCHIVES
         if not finding.is_archive:
             finding.conclude(State.REJECTED, "nested-archive")
@@ -411,6 +410,20 @@ def _record(batch: UploadBatch, findings: Sequence[Finding], context: Context) -
             )
         )
     for (state, code), count in others.items():
+    of_patient = [finding.upload for finding in findings if finding.document_type and finding.upload.study_id is None]
+    stored = [upload for upload in of_patient if upload.state == State.STORED]
+    if stored and batch.patient is not None:
+        entries.append(
+            Entry(
+                verb="document.stored",
+                context=context,
+                clinic_id=batch.clinic_id,
+                object_kind="patient",
+                object_reference=batch.patient.public_id,
+                patient_reference=batch.patient.trail_reference,
+                details={"file_count": len(stored), "source": batch.source, "upload_reference": batch.public_id},
+            )
+        )
         entries.append(
             Entry(
                 verb="upload.infected" if code == InfectedError.code else _VERBS[State(state)],

@@ -21,7 +21,7 @@ from apps.accounts.roles import Capability
 from apps.ingest import queries, services
 from apps.ingest.doors import Entrance
 from apps.ingest.errors import IngestError
-from apps.ingest.lookups import study_or_404
+from apps.ingest.lookups import patient_or_404, study_or_404
 from apps.ingest.models import Transfer, Upload, UploadBatch
 from apps.ingest.naming import display_name
 from apps.ingest.outcomes import describe
@@ -50,7 +50,8 @@ def begin(request: HttpRequest, entrance: Entrance) -> HttpResponse:
     if request.method == "GET":
         return JsonResponse({"person": principal.context.actor_reference, "csrf": get_token(request)})
     study = study_or_404(principal, request.POST.get("study", ""))
-    batch = services.open_batch(principal, UploadBatch.Source.WEB, study=study)
+    patient = patient_or_404(principal, request.POST.get("patient", ""))
+    batch = services.open_batch(principal, UploadBatch.Source.WEB, study=study, patient=patient)
     answer = {
         "batch": batch.public_id,
         "urls": {

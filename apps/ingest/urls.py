@@ -2,7 +2,7 @@
 
 from apps.accounts.roles import Capability, Rule
 from apps.accounts.services import page
-from apps.ingest import inbox_views, request_views, senders, views
+from apps.ingest import document_views, inbox_views, request_views, senders, views
 from apps.ingest.door_urls import patterns
 
 CREATE = Rule.clinic(Capability.UPLOAD_CREATE)
@@ -22,6 +22,12 @@ urlpatterns = [
     page("c/<slug:clinic_slug>/studies/<str:study_id>/uploads/", views.study_uploads, VIEW, name="study-uploads"),
     page(REQUESTS, request_views.request_list, ASK, name="upload-requests"),
     page(f"{REQUESTS}new/", request_views.request_create, ASK, name="upload-request-create"),
+    page(
+        "c/<slug:clinic_slug>/documents/<str:public_id>/object/",
+        document_views.document_object,
+        CREATE,
+        name="document-object",
+    ),
     page(f"{REQUESTS}<str:link_id>/", request_views.request_detail, ASK, name="upload-request"),
     page(f"{REQUESTS}<str:link_id>/extend/", request_views.request_extend, ASK, name="upload-request-extend"),
     page(f"{REQUESTS}<str:link_id>/revoke/", request_views.request_revoke, ASK, name="upload-request-revoke"),

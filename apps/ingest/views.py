@@ -15,7 +15,7 @@ from apps.access.services import Principal, authorise, principal_of
 from apps.accounts.roles import Capability, Rule
 from apps.ingest import queries
 from apps.ingest.doors import Door
-from apps.ingest.lookups import study_or_404
+from apps.ingest.lookups import patient_or_404, study_or_404
 from apps.ingest.models import Upload, UploadBatch
 from apps.ingest.outcomes import describe
 
@@ -35,14 +35,16 @@ STUDY_BUTTONS: Final = 5
 
 @require_GET
 def upload(request: HttpRequest, clinic_slug: str) -> HttpResponse:
-    """Show the page that takes files; `?study=` adds documents to that study."""
+    """Show the page that takes files; `?study=` and `?patient=` add documents to these."""
     study = study_or_404(principal_of(request), request.GET.get("study", ""))
+    patient = patient_or_404(principal_of(request), request.GET.get("patient", ""))
     entrance = CLINIC_DOOR.entrance(request, {"clinic_slug": clinic_slug})
     context = {
         "study": study,
+        "patient": patient,
         "study_url": _study_url(clinic_slug, study.public_id) if study else "",
         "upload_config": entrance.page_config(
-            study=study, sign_in_url=reverse("home"), activity_url=reverse("activity")
+            study=study, patient=patient, sign_in_url=reverse("home"), activity_url=reverse("activity")
         ),
     }
     return render(request, "ingest/upload.html", context)

@@ -8,57 +8,58 @@ import unicodedata
 from typing import BinaryIO, Final
 
 from django.utils.translation import gettext as _
-from PIL import Image
 
+from apps.dicom import limited
+from apps.dicom.errors import Code, DicomError
 from apps.studies.errors import DocumentRefusedError
 
 MAX_BYTES: Final = 50 << 20
-MAX_PIXELS: Final = 200_000_000
+PDF: Final = "application/pdf"
 TITLE_LENGTH: Final = 200
 MEDIA_TYPES: Final = {"application/pdf": "pdf", "image/jpeg": "jpg", "image/png": "png"}
-_FORMATS: Final = {"image/jpeg": "JPEG", "image/png": "PNG"}
+_PICTURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 # ISO 32000-1 7.5.5: the end marker stands in the last bytes; editors leave some of their own behind it.
 _PDF_TAIL_BYTES: Final = 2048
 _UNSAFE_IN_TITLES: Final = re.compile(r"[\\/:*?\"<>|]")
 
 
 def check_document(file: BinaryIO) -> str:
-    """Return the media type of a document; the file is read whole.
+    """Return the media type of a document, by its content; pictures are decoded whole, in a limited child.
 
     Raises DocumentRefusedError for anything but a whole PDF, JPEG or PNG of at most 50 MB.
     """
-    content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
+    size = file.seek(0, io.SEEK_END)
+    if size > MAX_BYTES:
         raise DocumentRefusedError(_("A document may have at most 50 MB."))
-    return recognise(content)
-
-
-def recognise(content: bytes) -> str:
-    """Return the media type of a document by its content; raises DocumentRefusedError."""
-    if content.startswith(b"%PDF-"):
-        if b"%%EOF" not in content[-_PDF_TAIL_BYTES:]:
+    file.seek(0)
+    if file.read(5) == b"%PDF-":
+        file.seek(max(0, size - _PDF_TAIL_BYTES))
+        if b"%%EOF" not in file.read():
             raise DocumentRefusedError(_("This PDF is cut short or has something else behind it."))
-        return "application/pdf"
-    if content.startswith(b"\xff\xd8\xff"):
-        return _checked_image(content, "image/jpeg")
-    if content.startswith(b"\x89PNG\r\n\x1a\n"):
-        return _checked_image(content, "image/png")
-    raise DocumentRefusedError
-
-
-def _checked_image(content: bytes, media_type: str) -> str:
-    """Return the media type if the picture decodes whole and nothing of size stands behind its end."""
+        return PDF
+    file.seek(0)
+    if not file.read(8).startswith(_PICTURES):
+        raise DocumentRefusedError
     try:
-        with Image.open(io.BytesIO(content), formats=[_FORMATS[media_type]]) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DocumentRefusedError(_("This picture has too many pixels."))
-            image.load()
-    except DocumentRefusedError:
-        raise
-    except Exception as error:
-        # Pillow raises almost anything on damaged input.
+        return limited.picture_type(file)
+    except DicomError as error:
+        if error.code == Code.TOO_MANY_PIXELS:
+            raise DocumentRefusedError(_("This picture has too many pixels.")) from error
         raise DocumentRefusedError(_("This picture is damaged.")) from error
-    return media_type
+
+
+def picture_alone(file: BinaryIO, media_type: str) -> bytes | None:
+    """Return a picture without the camera's notes (place, time, device, small copies) and whatever is behind its end.
+
+    None for what has none of these, and for a PDF, which is kept as it is. Raises DocumentRefusedError.
+    """
+    if media_type == PDF:
+        return None
+    try:
+        alone = limited.picture_alone(file)
+    except DicomError as error:
+        raise DocumentRefusedError(_("This picture is damaged.")) from error
+    return alone if len(alone) != file.seek(0, io.SEEK_END) else None
 
 
 def title_of(name: str) -> str:

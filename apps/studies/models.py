@@ -184,31 +184,57 @@ class Instance(InEdition):
 
 
 class Document(ClinicOwned):
-    """A clinical document attached to a study: PDF, JPEG or PNG, recognised by its content."""
+    """A clinical document attached to a study, or to a patient: PDF, JPEG or PNG, recognised by its content."""
 
     public_id = PublicIdField()
-    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="documents")
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, null=True, blank=True, related_name="documents")
+    # Of a document that belongs to no study. Who was merged keeps theirs, which are shown with whom they became.
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, null=True, blank=True, related_name="documents")
     blob = models.OneToOneField(Blob, on_delete=models.PROTECT, related_name="+")
     title = models.CharField(max_length=200)
     media_type = models.CharField(max_length=60)
+    # The DICOM object that was made of it.
+    instance = models.ForeignKey(Instance, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
-        indexes = [models.Index(fields=["study", "created_at"], name="document_of_study")]
+        indexes = [
+            models.Index(fields=["study", "created_at"], name="document_of_study"),
+            models.Index(fields=["patient", "created_at"], name="document_of_patient"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(study__isnull=True) ^ models.Q(patient__isnull=True), name="document_has_one_owner"
+            )
+        ]
 
     @property
     def readable_type(self) -> str:
         """The kind of file, in one word."""
         return {"application/pdf": "PDF", "image/jpeg": "JPEG", "image/png": "PNG"}.get(self.media_type, "")
 
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is a photograph."""
+        return self.media_type.startswith("image/")
+
+    @property
+    def owner(self) -> Patient:
+        """The patient it belongs to, as patients stand now."""
+        if self.study is not None:
+            return self.study.patient
+        if self.patient is None:
+            raise ValueError("A document belongs to a study or a patient.")
+        return self.patient.merged_into or self.patient
+
     def audit_reference(self) -> ObjectReference:
         """Name this document in the audit trail."""
         return ObjectReference(
             "document",
             self.public_id,
-            patient_reference=self.study.patient.trail_reference,
-            study_reference=self.study.trail_reference,
+            patient_reference=self.owner.trail_reference,
+            study_reference=self.study.trail_reference if self.study else "",
         )
 
 

@@ -12,8 +12,9 @@ from django.db.models import F, Q, QuerySet
 from apps.access.services import Principal
 from apps.audit.models import AuditEvent
 from apps.audit.services import COVER_SECONDS
+from apps.patients.models import Patient
 from apps.studies.matching import InstanceCriteria, SeriesCriteria, StudyCriteria, one_of
-from apps.studies.models import Instance, Series, Study
+from apps.studies.models import Document, Instance, Series, Study
 
 __all__ = [
     "InstanceCriteria",
@@ -167,6 +168,14 @@ def series_of(study: Study) -> list[Series]:
     """Return the series of a study in the order of their numbers, those without a number last."""
     rows = Series.objects.filter(study=study, number_of_series_related_instances__gt=0)
     return list(rows.order_by(F("series_number").asc(nulls_last=True), "pk"))
+
+
+def documents_of(owner: Study | Patient) -> QuerySet[Document]:
+    """Return the documents of a study; of a patient, those that belong to no study, with those of who was merged."""
+    rows = Document.objects.select_related("created_by", "blob", "instance").order_by("created_at", "pk")
+    if isinstance(owner, Study):
+        return rows.filter(study=owner)
+    return rows.filter(Q(patient=owner) | Q(patient__merged_into=owner))
 
 
 def viewings_of(study: Study, *, limit: int = 20) -> list[AuditEvent]:

@@ -8,7 +8,7 @@ from django.db import DatabaseError, transaction
 
 from apps.storage.errors import StorageError
 from apps.studies import preparation
-from apps.studies.documents import check_document, title_of
+from apps.studies.documents import check_document, picture_alone, title_of
 from apps.studies.errors import NoThumbnailError
 from apps.studies.indexing import index_instances
 from apps.studies.matching import InstanceCriteria, SeriesCriteria, StudyCriteria

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apps.accounts.roles import Capability, Rule
 from apps.accounts.services import page
-from apps.studies import correction_views, views
+from apps.studies import correction_views, document_views, views
 
 SEARCH = Rule.clinic(Capability.STUDY_SEARCH)
 VIEW = Rule.clinic(Capability.STUDY_VIEW)
@@ -22,7 +22,26 @@ urlpatterns = [
     page(
         "c/<slug:clinic_slug>/series/<str:public_id>/thumbnail/", views.series_thumbnail, VIEW, name="series-thumbnail"
     ),
-    page("c/<slug:clinic_slug>/documents/<str:public_id>/", views.document, VIEW, name="document"),
+    page("c/<slug:clinic_slug>/documents/<str:public_id>/", document_views.document, VIEW, name="document"),
+    page(
+        "c/<slug:clinic_slug>/documents/<str:public_id>/picture/",
+        document_views.document_picture,
+        VIEW,
+        name="document-picture",
+    ),
+    page(
+        "c/<slug:clinic_slug>/patients/<str:public_id>/documents/",
+        document_views.patient_documents,
+        VIEW,
+        name="patient-documents",
+    ),
+    page("c/<slug:clinic_slug>/series/<str:public_id>/papers/", document_views.series_papers, VIEW, name="series-papers"),
+    page(
+        "c/<slug:clinic_slug>/series/<str:public_id>/papers/<str:sop_instance_uid>/",
+        document_views.series_paper_file,
+        VIEW,
+        name="series-paper-file",
+    ),
     page("c/<slug:clinic_slug>/identities/", correction_views.identities, IDENTITY, name="identities"),
     page(
         "c/<slug:clinic_slug>/identities/<str:flag_id>/different/",

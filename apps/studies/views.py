@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
-
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from apps.access.services import authorise, authorise_series, principal_of
 from apps.accounts.roles import Capability
-from apps.storage.services import iterate_blob
 from apps.studies import services
-from apps.studies.documents import MEDIA_TYPES
 from apps.studies.forms import MODALITIES, WorklistForm
-from apps.studies.models import Document, Series, Study
-from apps.studies.queries import search_page, series_of, viewings_of
+from apps.studies.models import Series, Study
+from apps.studies.papers import PAPER_KINDS
+from apps.studies.queries import documents_of, search_page, series_of, viewings_of
 
 PAGE_SIZE = 50
-# Shown as a page of its own, with nothing allowed in it, should a browser open it all the same (CONTROLS WEB-04).
-SANDBOX = "default-src 'none'; sandbox"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -61,10 +55,12 @@ def study(request: HttpRequest, clinic_slug: str, public_id: str) -> HttpRespons
     """Show one study: its series with pictures, its documents, and where it came from."""
     shown = _study(public_id)
     authorise(request, Capability.STUDY_VIEW, shown, verb="study.viewed")
+    series = series_of(shown)
     context = {
         "study": shown,
-        "series": series_of(shown),
-        "documents": shown.documents.select_related("created_by", "blob").order_by("created_at", "pk"),
+        "series": series,
+        "documents": documents_of(shown),
+        "papers": [one for one in series if one.kind in PAPER_KINDS],
     }
     return render(request, "studies/study.html", context)
 
@@ -88,21 +84,6 @@ def series_thumbnail(request: HttpRequest, clinic_slug: str, public_id: str) -> 
     except services.NoThumbnailError:
         raise Http404 from None
     return HttpResponse(picture, content_type="image/jpeg")
-
-
-@require_safe
-def document(request: HttpRequest, clinic_slug: str, public_id: str) -> HttpResponseBase:
-    """Return a document as a file to keep, never inside a page (RFC 6266, CONTROLS WEB-04)."""
-    shown = get_object_or_404(Document.objects.select_related("study__patient", "blob"), public_id=public_id)
-    authorise(request, Capability.STUDY_VIEW, shown, verb="document.viewed")
-    media_type = shown.media_type if shown.media_type in MEDIA_TYPES else "application/octet-stream"
-    name = f"{services.title_of(shown.title)}.{MEDIA_TYPES.get(media_type, 'bin')}"
-    response = StreamingHttpResponse(iterate_blob(shown.blob), content_type=media_type)
-    response["Content-Length"] = str(shown.blob.size_bytes)
-    ascii_name = name.encode("ascii", "replace").decode().replace("?", "_").replace('"', "_")
-    response["Content-Disposition"] = f"attachment; filename=\"{ascii_name}\"; filename*=UTF-8''{quote(name)}"
-    response["Content-Security-Policy"] = SANDBOX
-    return response
 
 
 def _study(public_id: str) -> Study:

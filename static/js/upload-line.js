@@ -75,6 +75,7 @@ export class Line {
   async begin() {
     const form = new URLSearchParams();
     if (this.config.study) form.set("study", this.config.study);
+    if (this.config.patient) form.set("patient", this.config.patient);
     const answer = await this.persist(() => this.post(this.config.urls.begin, form));
     if (!answer || answer.status !== 201) return false;
     this.batch = { id: answer.body.batch, urls: answer.body.urls, isClosed: false };
@@ -289,7 +290,7 @@ export class Line {
     if (code === "storage-full") { this.page.notice("diskFull", "warning"); return this.rest(Math.max(attempt, 4), answer); }
     if (answer.status === 0) { this.page.notice("lineLost", "warning"); return this.rest(attempt, answer); }
     if (AWAY_STATUS.has(answer.status)) { this.page.notice("serverAway", "warning"); return this.rest(attempt, answer); }
-    if ([404, 409, 410, 423, 460].includes(answer.status)) return this.rest(Math.min(attempt, 3), answer);
+    if ([400, 404, 409, 410, 423, 460].includes(answer.status) && attempt < 20) return this.rest(Math.min(attempt, 3), answer);
     return false;
   }
 

@@ -17,9 +17,21 @@ REFERENCED = 0x00081140  # a sequence of every composite object
 def dicom_cases() -> Iterator[Case]:
     """Every DICOM file of the corpus."""
     for family in (
-        truncations, lengths, nesting, deflation, identifiers, meta_lies, texts, numbers, geometry, palettes,
-        encapsulation, structure, preambles, discs,
-    ):  # fmt: skip
+        truncations,
+        lengths,
+        nesting,
+        deflation,
+        identifiers,
+        meta_lies,
+        texts,
+        numbers,
+        geometry,
+        palettes,
+        encapsulation,
+        structure,
+        preambles,
+        discs,
+    ):
         yield from family()
 
 
@@ -49,7 +61,9 @@ def truncations() -> Iterator[Case]:
     yield rejected("empty", "no byte at all", lambda: b"")
     packed = raw.encapsulated("cut fragments", [b"\xff\xd8\xff\xd9" * 8])
     yield rejected("truncated", "cut inside the offset table's head", lambda: packed[: packed.rindex(item(b"")) + 5])
-    yield rejected("truncated", "cut behind the offset table", lambda: packed[: packed.rindex(b"\xff\xd8\xff\xd9" * 8) - 8])
+    yield rejected(
+        "truncated", "cut behind the offset table", lambda: packed[: packed.rindex(b"\xff\xd8\xff\xd9" * 8) - 8]
+    )
     yield rejected("truncated", "cut inside a fragment", lambda: packed[:-20])
     name = "no sequence delimiter behind the last fragment"
     yield stored(name, lambda: raw.encapsulated(name, [b"\xff\xd8\xff\xd9"])[:-8])
@@ -68,10 +82,16 @@ def lengths() -> Iterator[Case]:
         "UN of 2 GB": ("truncated", (0x00091001, with_value(0x00091001, "UN", b"abcd", 1 << 31))),
         "SQ of 2 GB": ("truncated", (REFERENCED, with_value(REFERENCED, "SQ", item(b""), 1 << 31))),
         "pixel data of 4 GB": ("truncated", (PIXELS, with_value(PIXELS, "OB", bytes(64), 0xFFFFFFFE))),
-        "native pixel data of undefined length": ("no-transfer-syntax", (PIXELS, with_value(PIXELS, "OB", item(b"") + SEQUENCE_END, UNDEFINED))),
+        "native pixel data of undefined length": (
+            "no-transfer-syntax",
+            (PIXELS, with_value(PIXELS, "OB", item(b"") + SEQUENCE_END, UNDEFINED)),
+        ),
         "pixel data shorter than one frame": ("truncated", (PIXELS, with_value(PIXELS, "OB", bytes(10)))),
-        "a length that ends inside the next element": ("truncated", (0x00080050, with_value(0x00080050, "SH", b"ABCDEFGH", 13))),
-    }  # fmt: skip
+        "a length that ends inside the next element": (
+            "truncated",
+            (0x00080050, with_value(0x00080050, "SH", b"ABCDEFGH", 13)),
+        ),
+    }
     for name, (code, change) in lies.items():
         yield rejected(code, name, lambda name=name, change=change: raw.changed(name, change))
     accepted = {
@@ -125,9 +145,25 @@ def nesting() -> Iterator[Case]:
     opening = element(REFERENCED, "SQ", b"", UNDEFINED) + item(b"", UNDEFINED)
     yield rejected("too-deep", name, lambda: raw.changed(name, (REFERENCED, opening * 20_000)))
     name_un = "200 deep in UN"
-    yield rejected("too-deep", name_un, lambda: raw.changed(name_un, (0x00091010, _nested(200, is_defined=False, vr="UN").replace(struct.pack("<HH", 8, 0x1140), struct.pack("<HH", 9, 0x1010)))))  # fmt: skip
+    yield rejected(
+        "too-deep",
+        name_un,
+        lambda: raw.changed(
+            name_un,
+            (
+                0x00091010,
+                _nested(200, is_defined=False, vr="UN").replace(
+                    struct.pack("<HH", 8, 0x1140), struct.pack("<HH", 9, 0x1010)
+                ),
+            ),
+        ),
+    )
     name_items = "150,000 items"
-    yield rejected("too-many-elements", name_items, lambda: raw.changed(name_items, (REFERENCED, element(REFERENCED, "SQ", item(b"") * 150_000))))  # fmt: skip
+    yield rejected(
+        "too-many-elements",
+        name_items,
+        lambda: raw.changed(name_items, (REFERENCED, element(REFERENCED, "SQ", item(b"") * 150_000))),
+    )
     name_many = "120,000 elements"
     many = b"".join(element((group << 16) + 0x1000 + n, "LO", b"") for group in (9, 11) for n in range(0xEA60))
     yield rejected("too-many-elements", name_many, lambda: raw.changed(name_many, (0x00091000, many)))
@@ -159,15 +195,27 @@ def deflation() -> Iterator[Case]:
     name_not = "called deflated, but is not"
     yield rejected("malformed", name_not, lambda: raw.part10(name_not, raw.joined(raw.image(name_not)), raw.DEFLATED))
     name_is = "deflated, but not called so"
-    yield rejected("truncated", name_is, lambda: raw.deflated(name_is, raw.joined(raw.image(name_is))).replace(b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"))  # fmt: skip
+    yield rejected(
+        "truncated",
+        name_is,
+        lambda: raw.deflated(name_is, raw.joined(raw.image(name_is))).replace(
+            b"1.2.840.10008.1.2.1.99", b"1.2.840.10008.1.2.1\0\0\0"
+        ),
+    )
     name_empty = "deflated, nothing in it"
     yield rejected("truncated", name_empty, lambda: raw.deflated(name_empty, b""))
     name_none = "deflated, not a byte"
     yield rejected("truncated", name_none, lambda: raw.part10(name_none, b"", raw.DEFLATED))
     name_tail = "deflated, with a ZIP behind it"
-    yield stored(name_tail, lambda: raw.deflated(name_tail, raw.joined(raw.image(name_tail))) + b"PK\x03\x04" + bytes(64))
+    yield stored(
+        name_tail, lambda: raw.deflated(name_tail, raw.joined(raw.image(name_tail))) + b"PK\x03\x04" + bytes(64)
+    )
     name_twice = "deflated twice"
-    yield rejected("truncated", name_twice, lambda: raw.deflated(name_twice, raw.deflated(name_twice, raw.joined(raw.image(name_twice)))[132:]))  # fmt: skip
+    yield rejected(
+        "truncated",
+        name_twice,
+        lambda: raw.deflated(name_twice, raw.deflated(name_twice, raw.joined(raw.image(name_twice)))[132:]),
+    )
 
 
 BAD_UIDS = {
@@ -197,21 +245,50 @@ BAD_UIDS = {
 def identifiers() -> Iterator[Case]:
     """Identifiers that are paths, markup, too long, empty, or somebody else's."""
     for what, value in BAD_UIDS.items():
-        for tag, which in ((SOP, "SOP Instance"), (STUDY, "Study Instance"), (SERIES, "Series Instance"), (SOP_CLASS, "SOP Class")):
+        for tag, which in (
+            (SOP, "SOP Instance"),
+            (STUDY, "Study Instance"),
+            (SERIES, "Series Instance"),
+            (SOP_CLASS, "SOP Class"),
+        ):
             if tag != SOP and what not in ("walks up", "has 65 digits", "has a NUL inside", "has a line end"):
                 continue
             name = f"{which} UID {what}"
-            yield rejected("bad-uid", name, lambda name=name, tag=tag, value=value: raw.changed(name, (tag, raw.text(tag, "UI", value))))  # fmt: skip
-    for tag, which in ((SOP, "SOP Instance"), (STUDY, "Study Instance"), (SERIES, "Series Instance"), (SOP_CLASS, "SOP Class")):
-        yield rejected("no-uid", f"no {which} UID", lambda tag=tag, which=which: raw.changed(f"no {which} UID", (tag, b"")))
-        yield rejected("no-uid", f"empty {which} UID", lambda tag=tag, which=which: raw.changed(f"empty {which} UID", (tag, element(tag, "UI", b""))))  # fmt: skip
-        yield rejected("no-uid", f"{which} UID of NULs", lambda tag=tag, which=which: raw.changed(f"{which} UID of NULs", (tag, element(tag, "UI", bytes(8)))))  # fmt: skip
+            yield rejected(
+                "bad-uid",
+                name,
+                lambda name=name, tag=tag, value=value: raw.changed(name, (tag, raw.text(tag, "UI", value))),
+            )
+    for tag, which in (
+        (SOP, "SOP Instance"),
+        (STUDY, "Study Instance"),
+        (SERIES, "Series Instance"),
+        (SOP_CLASS, "SOP Class"),
+    ):
+        yield rejected(
+            "no-uid", f"no {which} UID", lambda tag=tag, which=which: raw.changed(f"no {which} UID", (tag, b""))
+        )
+        yield rejected(
+            "no-uid",
+            f"empty {which} UID",
+            lambda tag=tag, which=which: raw.changed(f"empty {which} UID", (tag, element(tag, "UI", b""))),
+        )
+        yield rejected(
+            "no-uid",
+            f"{which} UID of NULs",
+            lambda tag=tag, which=which: raw.changed(f"{which} UID of NULs", (tag, element(tag, "UI", bytes(8)))),
+        )
     name = "one UID for study, series and instance"
     same = uid_for(name)
     yield stored(name, lambda: raw.changed(name, *((tag, raw.text(tag, "UI", same)) for tag in (SOP, STUDY, SERIES))))
     first = "an identifier that another file has too"
     yield stored(first, lambda: raw.changed(first))
-    yield Case("the same identifier, other bytes", lambda: raw.changed(first, (NAME, raw.text(NAME, "PN", "Other"))), "conflict", "different-bytes")  # fmt: skip
+    yield Case(
+        "the same identifier, other bytes",
+        lambda: raw.changed(first, (NAME, raw.text(NAME, "PN", "Other"))),
+        "conflict",
+        "different-bytes",
+    )
     yield Case("the same identifier, the same bytes", lambda: raw.changed(first), "duplicate", "same-bytes")
 
 
@@ -243,7 +320,9 @@ def meta_lies() -> Iterator[Case]:
     name11 = "raw pixels, called JPEG"
     yield rejected("malformed", name11, lambda: raw.part10(name11, raw.joined(raw.image(name11)), raw.JPEG))
     name12 = "meta information with a huge length"
-    yield stored(name12, lambda: raw.changed(name12).replace(_length_of(name12), element(0x00020000, "UL", b"\xf0\xff\xff\xff")))
+    yield stored(
+        name12, lambda: raw.changed(name12).replace(_length_of(name12), element(0x00020000, "UL", b"\xf0\xff\xff\xff"))
+    )
     name13 = "meta information without a length"
     yield stored(name13, lambda: raw.changed(name13).replace(_length_of(name13), b""))
     name14 = "no meta information, no preamble"
@@ -262,7 +341,13 @@ def _without_meta(name: str, tag: int) -> bytes:
     whole = raw.meta(name)
     lost = raw.text(tag, "UI", raw.EXPLICIT)
     rest = whole[12:].replace(lost, b"")
-    return bytes(128) + b"DICM" + element(0x00020000, "UL", struct.pack("<I", len(rest))) + rest + raw.joined(raw.image(name))
+    return (
+        bytes(128)
+        + b"DICM"
+        + element(0x00020000, "UL", struct.pack("<I", len(rest)))
+        + rest
+        + raw.joined(raw.image(name))
+    )
 
 
 MARKUP = {
@@ -304,15 +389,28 @@ def texts() -> Iterator[Case]:
     """Texts that are markup, commands, control characters or in no character set at all."""
     for what, value in MARKUP.items():
         name = f"patient's name: {what}"
-        yield stored(name, lambda name=name, value=value: raw.changed(
-            name, (NAME, raw.text(NAME, "PN", value)), (STUDY, raw.text(STUDY, "UI", uid_for(name, "study"))),
-            (0x00081030, raw.text(0x00081030, "LO", value[:2000])), (0x0008103E, raw.text(0x0008103E, "LO", value[:2000])),
-            (0x00100020, raw.text(0x00100020, "LO", value[:2000])), (0x00080050, raw.text(0x00080050, "SH", value[:2000])),
-            (0x00080060, raw.text(0x00080060, "CS", value[:100])), (0x00100040, raw.text(0x00100040, "CS", value[:100])),
-        ))  # fmt: skip
+        yield stored(
+            name,
+            lambda name=name, value=value: raw.changed(
+                name,
+                (NAME, raw.text(NAME, "PN", value)),
+                (STUDY, raw.text(STUDY, "UI", uid_for(name, "study"))),
+                (0x00081030, raw.text(0x00081030, "LO", value[:2000])),
+                (0x0008103E, raw.text(0x0008103E, "LO", value[:2000])),
+                (0x00100020, raw.text(0x00100020, "LO", value[:2000])),
+                (0x00080050, raw.text(0x00080050, "SH", value[:2000])),
+                (0x00080060, raw.text(0x00080060, "CS", value[:100])),
+                (0x00100040, raw.text(0x00100040, "CS", value[:100])),
+            ),
+        )
     for what, value in CHARSETS.items():
         name = f"character set: {what}"
-        yield stored(name, lambda name=name, value=value: raw.changed(name, (CHARSET, raw.text(CHARSET, "CS", value)), (NAME, raw.text(NAME, "PN", b"M\xfcller^J\xf6rg"))))  # fmt: skip
+        yield stored(
+            name,
+            lambda name=name, value=value: raw.changed(
+                name, (CHARSET, raw.text(CHARSET, "CS", value)), (NAME, raw.text(NAME, "PN", b"M\xfcller^J\xf6rg"))
+            ),
+        )
     broken = {
         "escapes without an end": b"\x1b$)A\x1b$B\x1b(J\x1b",
         "UTF-8 that is none": b"\xc3\x28\xa0\xa1\xff\xfe\x80",
@@ -324,32 +422,93 @@ def texts() -> Iterator[Case]:
     }
     for what, value in broken.items():
         name = f"patient's name: {what}"
-        yield stored(name, lambda name=name, value=value: raw.changed(name, (CHARSET, raw.text(CHARSET, "CS", "ISO_IR 192")), (NAME, raw.text(NAME, "PN", value)), (STUDY, raw.text(STUDY, "UI", uid_for(name, "study")))))  # fmt: skip
+        yield stored(
+            name,
+            lambda name=name, value=value: raw.changed(
+                name,
+                (CHARSET, raw.text(CHARSET, "CS", "ISO_IR 192")),
+                (NAME, raw.text(NAME, "PN", value)),
+                (STUDY, raw.text(STUDY, "UI", uid_for(name, "study"))),
+            ),
+        )
         multi = f"{name}, said to be Japanese"
-        yield stored(multi, lambda name=multi, value=value: raw.changed(name, (CHARSET, raw.text(CHARSET, "CS", "\\ISO 2022 IR 87")), (NAME, raw.text(NAME, "PN", value)), (STUDY, raw.text(STUDY, "UI", uid_for(name, "study")))))  # fmt: skip
-    dates = ["99999999", "20250230", "00000000", "2025", "'; DROP", "20250101-20251231", "-1", "20250101\\20250102", "\0\0"]
+        yield stored(
+            multi,
+            lambda name=multi, value=value: raw.changed(
+                name,
+                (CHARSET, raw.text(CHARSET, "CS", "\\ISO 2022 IR 87")),
+                (NAME, raw.text(NAME, "PN", value)),
+                (STUDY, raw.text(STUDY, "UI", uid_for(name, "study"))),
+            ),
+        )
+    dates = [
+        "99999999",
+        "20250230",
+        "00000000",
+        "2025",
+        "'; DROP",
+        "20250101-20251231",
+        "-1",
+        "20250101\\20250102",
+        "\0\0",
+    ]
     for value in dates:
         name = f"study date {value!r}"
-        yield stored(name, lambda name=name, value=value: raw.changed(name, (0x00080020, raw.text(0x00080020, "DA", value)), (0x00080030, raw.text(0x00080030, "TM", value)), (0x00100030, raw.text(0x00100030, "DA", value)), (STUDY, raw.text(STUDY, "UI", uid_for(name, "study")))))  # fmt: skip
+        yield stored(
+            name,
+            lambda name=name, value=value: raw.changed(
+                name,
+                (0x00080020, raw.text(0x00080020, "DA", value)),
+                (0x00080030, raw.text(0x00080030, "TM", value)),
+                (0x00100030, raw.text(0x00100030, "DA", value)),
+                (STUDY, raw.text(STUDY, "UI", uid_for(name, "study"))),
+            ),
+        )
     name = "text of 12 MB"
     yield stored(name, lambda: raw.changed(name, (0x00104000, element(0x00104000, "UT", b"x" * (12 << 20)))))
 
 
 def numbers() -> Iterator[Case]:
     """Numbers that are none, or none that fit."""
-    values = ["1e400", "-99999999999999999999", "nan", "inf", "0x10", "1_000", "٣".encode().decode("latin-1"), "", "1" * 400, "1\\2\\3", "--1", "\0"]
+    values = [
+        "1e400",
+        "-99999999999999999999",
+        "nan",
+        "inf",
+        "0x10",
+        "1_000",
+        "٣".encode().decode("latin-1"),
+        "",
+        "1" * 400,
+        "1\\2\\3",
+        "--1",
+        "\0",
+    ]
     for value in values:
         name = f"numbers that say {value[:20]!r}"
-        yield stored(name, lambda name=name, value=value: raw.changed(name,
-            (0x00200011, raw.text(0x00200011, "IS", value)), (0x00200013, raw.text(0x00200013, "IS", value)),
-            (0x00180050, raw.text(0x00180050, "DS", value)), (0x00200032, raw.text(0x00200032, "DS", f"{value}\\0\\0")),
-            (0x00281050, raw.text(0x00281050, "DS", value)), (0x00281051, raw.text(0x00281051, "DS", value)),
-            (0x00281052, raw.text(0x00281052, "DS", value)), (0x00281053, raw.text(0x00281053, "DS", value)),
-            (0x00280030, raw.text(0x00280030, "DS", f"{value}\\{value}")),
-        ))  # fmt: skip
+        yield stored(
+            name,
+            lambda name=name, value=value: raw.changed(
+                name,
+                (0x00200011, raw.text(0x00200011, "IS", value)),
+                (0x00200013, raw.text(0x00200013, "IS", value)),
+                (0x00180050, raw.text(0x00180050, "DS", value)),
+                (0x00200032, raw.text(0x00200032, "DS", f"{value}\\0\\0")),
+                (0x00281050, raw.text(0x00281050, "DS", value)),
+                (0x00281051, raw.text(0x00281051, "DS", value)),
+                (0x00281052, raw.text(0x00281052, "DS", value)),
+                (0x00281053, raw.text(0x00281053, "DS", value)),
+                (0x00280030, raw.text(0x00280030, "DS", f"{value}\\{value}")),
+            ),
+        )
     for width in ("0", "-1", "1e308", "1e-308"):
         name = f"window of width {width}"
-        yield stored(name, lambda name=name, width=width: raw.changed(name, (0x00281050, raw.text(0x00281050, "DS", "1e308")), (0x00281051, raw.text(0x00281051, "DS", width))))  # fmt: skip
+        yield stored(
+            name,
+            lambda name=name, width=width: raw.changed(
+                name, (0x00281050, raw.text(0x00281050, "DS", "1e308")), (0x00281051, raw.text(0x00281051, "DS", width))
+            ),
+        )
 
 
 def geometry() -> Iterator[Case]:
@@ -362,12 +521,24 @@ def geometry() -> Iterator[Case]:
     for name, sizes in floods.items():
         yield rejected("too-many-pixels", name, lambda name=name, sizes=sizes: raw.changed(name, **sizes))
         packed = f"{name}, compressed"
-        yield rejected("too-many-pixels", packed, lambda name=packed, sizes=sizes: raw.encapsulated(name, [b"\xff\xd8\xff\xd9"], **sizes))  # fmt: skip
+        yield rejected(
+            "too-many-pixels",
+            packed,
+            lambda name=packed, sizes=sizes: raw.encapsulated(name, [b"\xff\xd8\xff\xd9"], **sizes),
+        )
     for frames in ("1000000000", "2147483647"):
         name = f"{frames} frames"
-        yield rejected("too-many-pixels", name, lambda name=name, frames=frames: raw.changed(name, (FRAMES, raw.text(FRAMES, "IS", frames))))  # fmt: skip
+        yield rejected(
+            "too-many-pixels",
+            name,
+            lambda name=name, frames=frames: raw.changed(name, (FRAMES, raw.text(FRAMES, "IS", frames))),
+        )
         packed = f"{name}, compressed"
-        yield rejected("too-many-pixels", packed, lambda name=packed, frames=frames: raw.encapsulated(name, [b"\xff\xd8\xff\xd9"], frames=frames))  # fmt: skip
+        yield rejected(
+            "too-many-pixels",
+            packed,
+            lambda name=packed, frames=frames: raw.encapsulated(name, [b"\xff\xd8\xff\xd9"], frames=frames),
+        )
     for frames in ("0", "-1", "abc", "99999", "1.5"):
         name = f"frames: {frames}"
         yield stored(name, lambda name=name, frames=frames: raw.changed(name, (FRAMES, raw.text(FRAMES, "IS", frames))))
@@ -425,18 +596,55 @@ def palettes() -> Iterator[Case]:
     name = "palette colour without a palette"
     yield stored(name, lambda: raw.changed(name, (0x00280004, raw.text(0x00280004, "CS", "PALETTE COLOR"))))
     segmented = "palette in segments that never end"
-    yield stored(segmented, lambda: raw.changed(segmented, (0x00280004, raw.text(0x00280004, "CS", "PALETTE COLOR")), *(
-        change for n in (1, 2, 3) for change in ((0x00281100 + n, element(0x00281100 + n, "US", struct.pack("<3H", 0, 0, 16))), (0x00281220 + n, element(0x00281220 + n, "OW", struct.pack("<8H", 1, 65535, 5, 2, 65535, 0, 0, 0)))))))  # fmt: skip
+    yield stored(
+        segmented,
+        lambda: raw.changed(
+            segmented,
+            (0x00280004, raw.text(0x00280004, "CS", "PALETTE COLOR")),
+            *(
+                change
+                for n in (1, 2, 3)
+                for change in (
+                    (0x00281100 + n, element(0x00281100 + n, "US", struct.pack("<3H", 0, 0, 16))),
+                    (0x00281220 + n, element(0x00281220 + n, "OW", struct.pack("<8H", 1, 65535, 5, 2, 65535, 0, 0, 0))),
+                )
+            ),
+        ),
+    )
     for tag, what in ((0x00283000, "modality"), (0x00283010, "VOI")):
         name_lut = f"{what} table that lies"
         table = element(0x00283002, "US", struct.pack("<3H", 0, 65535, 16)) + element(0x00283006, "OW", b"\1\2")
-        yield stored(name_lut, lambda name=name_lut, tag=tag, table=table: raw.changed(name, (tag, element(tag, "SQ", item(table)))))  # fmt: skip
+        yield stored(
+            name_lut,
+            lambda name=name_lut, tag=tag, table=table: raw.changed(name, (tag, element(tag, "SQ", item(table)))),
+        )
     name_overlay = "overlay of 65535 x 65535 in 2 bytes"
-    yield stored(name_overlay, lambda: raw.changed(name_overlay, (0x60000010, raw.number(0x60000010, 65535)), (0x60000011, raw.number(0x60000011, 65535)), (0x60000050, element(0x60000050, "SS", struct.pack("<2h", -32768, 32767))), (0x60000100, raw.number(0x60000100, 1)), (0x60000102, raw.number(0x60000102, 99)), (0x60003000, element(0x60003000, "OW", b"\xff\xff"))))  # fmt: skip
+    yield stored(
+        name_overlay,
+        lambda: raw.changed(
+            name_overlay,
+            (0x60000010, raw.number(0x60000010, 65535)),
+            (0x60000011, raw.number(0x60000011, 65535)),
+            (0x60000050, element(0x60000050, "SS", struct.pack("<2h", -32768, 32767))),
+            (0x60000100, raw.number(0x60000100, 1)),
+            (0x60000102, raw.number(0x60000102, 99)),
+            (0x60003000, element(0x60003000, "OW", b"\xff\xff")),
+        ),
+    )
     name_icc = "colour profile of rubbish"
     yield stored(name_icc, lambda: raw.changed(name_icc, (0x00282000, element(0x00282000, "OB", b"acsp" * 50))))
     name_shared = "functional groups of rubbish"
-    yield stored(name_shared, lambda: raw.changed(name_shared, (0x52009229, element(0x52009229, "SQ", item(element(0x00289145, "SQ", item(raw.text(0x00281053, "DS", "x")))))), (0x52009230, element(0x52009230, "SQ", item(b"") * 50))))  # fmt: skip
+    yield stored(
+        name_shared,
+        lambda: raw.changed(
+            name_shared,
+            (
+                0x52009229,
+                element(0x52009229, "SQ", item(element(0x00289145, "SQ", item(raw.text(0x00281053, "DS", "x"))))),
+            ),
+            (0x52009230, element(0x52009230, "SQ", item(b"") * 50)),
+        ),
+    )
 
 
 def _jpeg(width: int, height: int, marker: int = 0xC0) -> bytes:
@@ -447,11 +655,24 @@ def _jpeg(width: int, height: int, marker: int = 0xC0) -> bytes:
 
 def _jpeg_2000(width: int, height: int) -> bytes:
     size = struct.pack(">HHIIIIIIIIHBBB", 41, 0, width, height, 0, 0, width, height, 0, 0, 1, 7, 1, 1)
-    return b"\xff\x4f\xff\x51" + size + b"\xff\x52\0\x0c\0\0\0\1\0\5\4\4\0\0" + b"\xff\x5c\0\x04\x40\x40" + b"\xff\x90\0\x0a\0\0\0\0\0\0\0\1\xff\x93" + b"\xff\xd9"
+    return (
+        b"\xff\x4f\xff\x51"
+        + size
+        + b"\xff\x52\0\x0c\0\0\0\1\0\5\4\4\0\0"
+        + b"\xff\x5c\0\x04\x40\x40"
+        + b"\xff\x90\0\x0a\0\0\0\0\0\0\0\1\xff\x93"
+        + b"\xff\xd9"
+    )
 
 
 def _jpeg_ls(width: int, height: int) -> bytes:
-    return b"\xff\xd8\xff\xf7" + struct.pack(">HBHHB", 11, 8, height, width, 1) + b"\1\x11\0" + b"\xff\xda\0\x08\1\1\0\0\0\0\0" + b"\xff\xd9"
+    return (
+        b"\xff\xd8\xff\xf7"
+        + struct.pack(">HBHHB", 11, 8, height, width, 1)
+        + b"\1\x11\0"
+        + b"\xff\xda\0\x08\1\1\0\0\0\0\0"
+        + b"\xff\xd9"
+    )
 
 
 def _rle(segments: int, *offsets: int, data: bytes = b"") -> bytes:
@@ -470,7 +691,11 @@ def encapsulation() -> Iterator[Case]:
     }
     for name, table in tables.items():
         yield stored(name, lambda name=name, table=table: raw.encapsulated(name, [jpeg, jpeg], table=table, frames="2"))
-    frames = {"more frames than fragments": "50", "fewer frames than fragments": "1", "frames that divide no fragments": "2"}
+    frames = {
+        "more frames than fragments": "50",
+        "fewer frames than fragments": "1",
+        "frames that divide no fragments": "2",
+    }
     for name, count in frames.items():
         yield stored(name, lambda name=name, count=count: raw.encapsulated(name, [jpeg] * 3, frames=count))
     yield stored("fragments of no length", lambda: raw.encapsulated("fragments of no length", [b""] * 20, frames="20"))
@@ -480,7 +705,9 @@ def encapsulation() -> Iterator[Case]:
     yield rejected("truncated", "a fragment of 2 GB", lambda: lying[:at] + struct.pack("<I", 1 << 31) + lying[at + 4 :])
     other = raw.encapsulated("an element among fragments", [jpeg, jpeg])
     place = other.rindex(item(jpeg))
-    yield rejected("malformed", "an element among fragments", lambda: other[:place] + b"\x08\0\x18\0" + other[place + 4 :])
+    yield rejected(
+        "malformed", "an element among fragments", lambda: other[:place] + b"\x08\0\x18\0" + other[place + 4 :]
+    )
     streams = {
         "JPEG of 65535 x 65535": (raw.JPEG, _jpeg(65535, 65535)),
         "JPEG of 0 x 0": (raw.JPEG, _jpeg(0, 0)),
@@ -496,7 +723,10 @@ def encapsulation() -> Iterator[Case]:
         "JPEG 2000 of 65535 x 65535": (raw.JPEG_2000, _jpeg_2000(65535, 65535)),
         "JPEG 2000 of 4 billion pixels a side": (raw.JPEG_2000, _jpeg_2000(0xFFFFFFFF, 0xFFFFFFFF)),
         "JPEG 2000 without tiles": (raw.JPEG_2000, _jpeg_2000(8, 8)),
-        "JPEG 2000 as a JP2 box that lies": (raw.JPEG_2000, b"\0\0\0\x0cjP  \r\n\x87\n\xff\xff\xff\xffjp2c" + _jpeg_2000(8, 8)),
+        "JPEG 2000 as a JP2 box that lies": (
+            raw.JPEG_2000,
+            b"\0\0\0\x0cjP  \r\n\x87\n\xff\xff\xff\xffjp2c" + _jpeg_2000(8, 8),
+        ),
         "HTJ2K of rubbish": (raw.HTJ2K, b"\xff\x4f\xff\x51" + bytes(range(250))),
         "RLE of 15 segments beyond the end": (raw.RLE, _rle(15, *range(64, 64 + 15 * 0x1000000, 0x1000000))),
         "RLE of 4 billion segments": (raw.RLE, _rle(0xFFFFFFFF, 64)),
@@ -509,7 +739,7 @@ def encapsulation() -> Iterator[Case]:
         "a ZIP as JPEG": (raw.JPEG, b"PK\x03\x04" + bytes(100)),
         "one JPEG, called RLE": (raw.RLE, jpeg),
         "one JPEG, called JPEG 2000": (raw.JPEG_2000, jpeg),
-    }  # fmt: skip
+    }
     for name, (syntax, stream) in streams.items():
         yield stored(name, lambda name=name, syntax=syntax, stream=stream: raw.encapsulated(name, [stream], syntax))
 
@@ -519,8 +749,14 @@ def structure() -> Iterator[Case]:
     odd = {
         "private elements without a creator": (0x00091010, raw.text(0x00091010, "LO", "secret")),
         "a private sequence": (0x00091010, element(0x00091010, "SQ", item(raw.text(0x00091011, "LO", "x")))),
-        "a private sequence as UN": (0x00091010, element(0x00091010, "UN", item(struct.pack("<HHI", 9, 0x1011, 2) + b"x "))),
-        "a private sequence as UN without a length": (0x00091010, element(0x00091010, "UN", item(struct.pack("<HHI", 9, 0x1011, 2) + b"x ") + SEQUENCE_END, UNDEFINED)),
+        "a private sequence as UN": (
+            0x00091010,
+            element(0x00091010, "UN", item(struct.pack("<HHI", 9, 0x1011, 2) + b"x ")),
+        ),
+        "a private sequence as UN without a length": (
+            0x00091010,
+            element(0x00091010, "UN", item(struct.pack("<HHI", 9, 0x1011, 2) + b"x ") + SEQUENCE_END, UNDEFINED),
+        ),
         "a creator that is not text": (0x00090010, element(0x00090010, "OB", bytes(range(64)))),
         "a name as a sequence": (NAME, element(NAME, "SQ", item(raw.text(NAME, "PN", "A^B")))),
         "a name as floats": (NAME, element(NAME, "FD", struct.pack("<d", float("nan")))),
@@ -536,7 +772,7 @@ def structure() -> Iterator[Case]:
         "a US of odd bytes": (0x00280106, element(0x00280106, "US", b"\1\2\3")),
         "a URL that runs code": (0x0040E010, element(0x0040E010, "UT", b"javascript:alert(1) ")),
         "an encapsulated page": (0x00420011, element(0x00420011, "OB", b"<html><script>alert(1)</script></html> ")),
-    }  # fmt: skip
+    }
     for name, change in odd.items():
         yield stored(name, lambda name=name, change=change: raw.changed(name, change))
     for what, vr in {"rubbish": b"??", "NULs": b"\0\0", "small letters": b"sh"}.items():
@@ -577,7 +813,9 @@ def preambles() -> Iterator[Case]:
     """Files that are two things at once: the preamble makes them another kind of file, too."""
     for what, preamble in PREAMBLES.items():
         name = f"also {what}"
-        yield stored(name, lambda name=name, preamble=preamble: raw.part10(name, raw.joined(raw.image(name)), preamble=preamble))  # fmt: skip
+        yield stored(
+            name, lambda name=name, preamble=preamble: raw.part10(name, raw.joined(raw.image(name)), preamble=preamble)
+        )
     alone = {
         "a Windows program alone": b"MZ\x90\0" + bytes(200),
         "a Linux program alone": b"\x7fELF\2\1\1" + bytes(200),
@@ -600,15 +838,38 @@ def discs() -> Iterator[Case]:
     def record(path: bytes) -> bytes:
         return element(0x00041220, "SQ", item(raw.text(0x00041430, "CS", "IMAGE") + raw.text(0x00041500, "CS", path)))
 
-    for what, path in {"/etc/passwd": b"..\\..\\..\\etc\\passwd", "a device": b"CON\\NUL", "itself": b"DICOMDIR", "an address": b"\\\\host\\share"}.items():  # fmt: skip
+    for what, path in {
+        "/etc/passwd": b"..\\..\\..\\etc\\passwd",
+        "a device": b"CON\\NUL",
+        "itself": b"DICOMDIR",
+        "an address": b"\\\\host\\share",
+    }.items():
         name = f"a disc's index that names {what}"
-        yield Case(name, lambda name=name, path=path: raw.part10(name, record(path), sop_class=directory), IGNORED, "dicomdir")  # fmt: skip
+        yield Case(
+            name, lambda name=name, path=path: raw.part10(name, record(path), sop_class=directory), IGNORED, "dicomdir"
+        )
     name_class = "a disc's index that calls itself an image"
-    yield Case(name_class, lambda: raw.part10(name_class, record(b"IM1") + raw.joined(raw.image(name_class))), IGNORED, "dicomdir")  # fmt: skip
+    yield Case(
+        name_class,
+        lambda: raw.part10(name_class, record(b"IM1") + raw.joined(raw.image(name_class))),
+        IGNORED,
+        "dicomdir",
+    )
     name_loop = "a disc's index that goes round in circles"
     loop = element(0x00041200, "UL", struct.pack("<I", 400)) + element(0x00041202, "UL", struct.pack("<I", 400))
-    yield Case(name_loop, lambda: raw.part10(name_loop, loop + record(b"IM1"), sop_class=directory), IGNORED, "dicomdir")
+    yield Case(
+        name_loop, lambda: raw.part10(name_loop, loop + record(b"IM1"), sop_class=directory), IGNORED, "dicomdir"
+    )
     name_image = "an image that calls itself a disc's index"
-    yield Case(name_image, lambda: raw.part10(name_image, raw.joined(raw.image(name_image)), sop_class=directory), IGNORED, "dicomdir")  # fmt: skip
+    yield Case(
+        name_image,
+        lambda: raw.part10(name_image, raw.joined(raw.image(name_image)), sop_class=directory),
+        IGNORED,
+        "dicomdir",
+    )
     name_no = "an object outside of every study"
-    yield rejected("no-study", name_no, lambda: raw.changed(name_no, (SOP_CLASS, raw.text(SOP_CLASS, "UI", "1.2.840.10008.5.1.4.39.1"))))  # fmt: skip
+    yield rejected(
+        "no-study",
+        name_no,
+        lambda: raw.changed(name_no, (SOP_CLASS, raw.text(SOP_CLASS, "UI", "1.2.840.10008.5.1.4.39.1"))),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -17,6 +18,7 @@ from apps.jobs.services import process_until_idle
 from apps.storage.models import Blob
 from apps.studies.models import Instance
 from tests.hostile.cases import Case
+from tests.hostile.raw import EXPLICIT
 from tests.ingest.files import part10
 
 AT_ONCE = 60
@@ -44,13 +46,31 @@ def send_form(
 
 def page_body(parts: Sequence[tuple[str, str, bytes]]) -> tuple[bytes, str]:
     """A request as the upload page makes it: the sender's key, the file's name and the bytes of each part."""
-    body = b"".join(
-        f"--b\r\nContent-Type: application/dicom\r\nContent-ID: <{key}>\r\nContent-Location: {quote(name)}\r\n\r\n".encode()
-        + data
-        + b"\r\n"
-        for key, name, data in parts
-    )
+    body = b""
+    for key, name, data in parts:
+        head = ["--b", "Content-Type: application/dicom", f"Content-ID: <{key}>", f"Content-Location: {quote(name)}"]
+        body += "\r\n".join([*head, "", ""]).encode() + data + b"\r\n"
     return body + b"--b--\r\n", 'multipart/related; type="application/dicom"; boundary=b'
+
+
+def send_large(client: Client, slug: str, cases: Sequence[Case]) -> list[Upload]:
+    """Upload the cases as the page sends archives and large files (tus), one good file beside them."""
+    begun = client.post(reverse("upload-begin", args=[slug])).json()
+    for number, case in enumerate([*cases, Case("good", part10, "stored")]):
+        data = case.make()
+        about = {"batch": begun["batch"], "key": f"c{number}", "filename": case.name}
+        metadata = ",".join(f"{key} {b64encode(value.encode()).decode()}" for key, value in about.items())
+        headers = {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(data)), "Upload-Metadata": metadata}
+        url = reverse("upload-tus", args=[slug])
+        response = client.post(url, data, "application/offset+octet-stream", headers=headers)
+        assert response.status_code == 201, (case.name, response.content)
+    process_until_idle()
+    *uploads, good = sorted(
+        (upload for upload in batch_of(begun["batch"]) if upload.client_key),
+        key=lambda upload: int((upload.client_key or "c0")[1:]),
+    )
+    assert good.state == "stored", "the good file beside them was not stored"
+    return uploads
 
 
 def batch_of(public_id: str) -> list[Upload]:
@@ -90,18 +110,21 @@ def instances_in(clinic: Clinic) -> list[Instance]:
         return list(Instance.objects.select_related("series__study").order_by("pk"))
 
 
-def look_at(client: Client, root: str, instance: Instance, headers: dict[str, str]) -> list[tuple[str, int]]:
-    """Ask for everything that a viewer asks for; return what was answered with a server error."""
-    series = instance.series
-    path = (
-        f"{root}/studies/{series.study.study_instance_uid}/series/{series.series_instance_uid}"
-        f"/instances/{instance.sop_instance_uid}"
-    )
+def look_at(client: Client, root: str, instances: Sequence[Instance], headers: dict[str, str]) -> list[tuple[str, int]]:
+    """Ask for all that a viewer asks for, take it to its end, and return what was answered with a server error."""
+    paths = set()
+    for instance in instances:
+        study = f"studies/{instance.series.study.study_instance_uid}"
+        series = f"{study}/series/{instance.series.series_instance_uid}"
+        one = f"{series}/instances/{instance.sop_instance_uid}"
+        paths |= {f"{series}/metadata", f"{series}/thumbnail", f"{study}/instances", f"{one}/rendered"}
+        if instance.transfer_syntax_uid != EXPLICIT:
+            paths |= {f"{one}/frames/1", one, f"{one}/bulkdata/7FE00010"}
     failed = []
-    for part in ("", "/metadata", "/frames/1", "/rendered", "/thumbnail", "/bulkdata/7FE00010", "/bulkdata/00420011"):
-        response = client.get(path + part, headers=headers)
+    for path in sorted(paths):
+        response = client.get(f"{root}/{path}", headers=headers)
         if response.streaming:
             b"".join(response.streaming_content)
         if response.status_code >= 500:
-            failed.append((part, response.status_code))
+            failed.append((path, response.status_code))
     return failed

@@ -13,11 +13,13 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import accumulate
 from typing import Any, BinaryIO, Final
 
 from apps.dicom import decode as _decode
 from apps.dicom.decode import Viewport, Window
+from apps.dicom.encapsulate import Subject
 from apps.dicom.errors import Code, DecodeError, DicomError, NoPixelsError, RejectedError
 from apps.dicom.frames import PixelIndex
 from apps.dicom.limited.plain import NotPlainError, from_plain
@@ -31,9 +33,15 @@ __all__ = [
     "bundles",
     "close",
     "decode_frame",
+    "document_items",
     "metadata",
     "parse_header",
     "parse_headers",
+    "photograph",
+    "picture_alone",
+    "picture_small",
+    "picture_type",
+    "reissue",
     "rendered",
     "report_items",
     "thumbnail",
@@ -115,7 +123,15 @@ def bundles(file: BinaryIO) -> list[bytes]:
 
 def report_items(file: BinaryIO) -> list[ReportItem]:
     """Return the lines of a structured report; see `report.report_items`."""
-    lines = _one(READERS, file, "report_items", {}).body
+    return _items(_one(READERS, file, "report_items", {}).body)
+
+
+def document_items(file: BinaryIO) -> list[ReportItem]:
+    """Return the lines of an encapsulated CDA document; see `cda.cda_items`."""
+    return _items(_one(READERS, file, "document_items", {}).body)
+
+
+def _items(lines: Any) -> list[ReportItem]:
     try:
         return [ReportItem(int(depth), str(name), str(value), str(kind)) for depth, name, value, kind in lines]
     except (TypeError, ValueError) as error:
@@ -159,6 +175,37 @@ def decode_frame(file: BinaryIO, index: PixelIndex | None, n: int) -> bytes:
 def to_explicit_little_endian(file: BinaryIO) -> bytes:
     """Return the instance in Explicit VR Little Endian; see `decode.to_explicit_little_endian`."""
     return _bytes(DECODERS, file, "transcode")
+
+
+def reissue(file: BinaryIO, sop_instance_uid: str, *, at: datetime) -> tuple[bytes, int]:
+    """Return the beginning of a file under another UID, and where the rest goes on; see `reissue.reissue`."""
+    answer = _one(READERS, file, "reissue", {"uid": sop_instance_uid, "at": at.isoformat()})
+    if type(answer.body) is not int:
+        raise RejectedError(Code.PARSER_CRASHED)
+    return b"".join(answer.payload), answer.body
+
+
+def picture_type(file: BinaryIO) -> str:
+    """Return the media type of a photograph that decodes whole; see `pictures.check`."""
+    return str(_one(DECODERS, file, "picture_type", {}).body)
+
+
+def picture_alone(file: BinaryIO) -> bytes:
+    """Return a photograph without what stands beside the picture; see `pictures.without_notes`."""
+    return _bytes(DECODERS, file, "picture_alone")
+
+
+def picture_small(file: BinaryIO, size: int) -> bytes:
+    """Return a JPEG of a photograph, at most `size` pixels a side; see `pictures.small`."""
+    return _bytes(DECODERS, file, "picture_small", size=size)
+
+
+def photograph(file: BinaryIO, subject: Subject, *, title: str, made_at: datetime, seed: str) -> bytes:
+    """Return a photograph as a DICOM object; see `encapsulate.photograph`."""
+    plain = subject.to_plain()
+    return _bytes(
+        DECODERS, file, "photograph", subject=plain, title=title, made_at=made_at.isoformat(), seed=seed
+    )
 
 
 def _bytes(pool: Pool, file: BinaryIO, operation: str, **arguments: Any) -> bytes:

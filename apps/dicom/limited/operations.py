@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, BinaryIO, Final
 
 import imagecodecs
@@ -16,7 +17,8 @@ from PIL import Image
 from pydicom import charset as pydicom_charset
 from pydicom.uid import AllTransferSyntaxes
 
-from apps.dicom import decode, embedded, json_model, pixels, report
+from apps.dicom import cda, decode, embedded, encapsulate, json_model, pictures, pixels, report
+from apps.dicom import reissue as reissuing
 from apps.dicom.frames import PixelIndex
 from apps.dicom.limited.plain import to_plain
 from apps.dicom.parse import parse_header
@@ -84,9 +86,60 @@ def transcode(file: BinaryIO, arguments: dict[str, Any]) -> Result:
     return None, _pieces(decode.to_explicit_little_endian(file))
 
 
+def reissue(file: BinaryIO, arguments: dict[str, Any]) -> Result:
+    """Return the beginning of the file under another UID, and where the rest of the old one goes on."""
+    head, offset = reissuing.reissue(file, arguments["uid"], at=datetime.fromisoformat(arguments["at"]))
+    return offset, _pieces(head)
+
+
+def document_items(file: BinaryIO, arguments: dict[str, Any]) -> Result:
+    """Return the lines of an encapsulated CDA document."""
+    _, content = json_model.bulk_data(file, parse_header(file), "00420011")
+    return [[item.depth, item.name, item.value, item.value_type] for item in cda.cda_items(content)], iter(())
+
+
+def picture_type(file: BinaryIO, arguments: dict[str, Any]) -> Result:
+    """Return the media type of a photograph."""
+    return pictures.check(file.read()), iter(())
+
+
+def picture_alone(file: BinaryIO, arguments: dict[str, Any]) -> Result:
+    """Return a photograph without what stands beside the picture."""
+    return None, _pieces(pictures.without_notes(file.read()))
+
+
+def picture_small(file: BinaryIO, arguments: dict[str, Any]) -> Result:
+    """Return a small JPEG of a photograph."""
+    return None, _pieces(pictures.small(file.read(), arguments["size"]))
+
+
+def photograph(file: BinaryIO, arguments: dict[str, Any]) -> Result:
+    """Return a photograph as a DICOM object."""
+    subject = encapsulate.Subject.from_plain(arguments["subject"])
+    made_at = datetime.fromisoformat(arguments["made_at"])
+    title, seed = arguments["title"], arguments["seed"]
+    return None, _pieces(encapsulate.photograph(file.read(), subject, title=title, made_at=made_at, seed=seed))
+
+
 OPERATIONS: Final = {
     function.__name__: function
-    for function in (parse, metadata, bulk_data, bundles, report_items, thumbnail, rendered, decode_frame, transcode)
+    for function in (
+        parse,
+        metadata,
+        bulk_data,
+        bundles,
+        report_items,
+        thumbnail,
+        rendered,
+        decode_frame,
+        transcode,
+        reissue,
+        document_items,
+        picture_type,
+        picture_alone,
+        picture_small,
+        photograph,
+    )
 }
 
 
