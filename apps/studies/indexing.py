@@ -10,8 +10,9 @@ import datetime
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -55,7 +56,7 @@ def index_instances(
     """
     if not stored:
         return []
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         first_of: dict[str, tuple[Header, Blob]] = {}
         for header, blob in stored:
             first_of.setdefault(header.sop_instance_uid, (header, blob))
@@ -198,15 +199,17 @@ def _add(
     clinic: Clinic, series: dict[tuple[str, str], Series], new: Sequence[tuple[Header, Blob]]
 ) -> dict[str, Instance]:
     """Insert the instances, let the series and studies grow by those that were really new, and return all of them."""
-    Instance.objects.bulk_create(
-        [
-            _instance_of(clinic, series[header.study_instance_uid, header.series_instance_uid], header, blob)
-            for header, blob in new
-        ],
-        ignore_conflicts=True,
-        batch_size=BATCH,
-    )
-    rows = _instances(clinic, [header.sop_instance_uid for header, _ in new])
+    made = [
+        _instance_of(clinic, series[header.study_instance_uid, header.series_instance_uid], header, blob)
+        for header, blob in new
+    ]
+    try:
+        with transaction.atomic():
+            rows = {row.sop_instance_uid: row for row in Instance.objects.bulk_create(made, batch_size=BATCH)}
+    except IntegrityError:
+        # Another worker brought one of them, in another study: the studies of these are locked.
+        Instance.objects.bulk_create(made, ignore_conflicts=True, batch_size=BATCH)
+        rows = _instances(clinic, [header.sop_instance_uid for header, _ in new])
     growth: defaultdict[int, _Growth] = defaultdict(_Growth)
     for header, blob in new:
         row = rows[header.sop_instance_uid]
@@ -222,21 +225,24 @@ def _add(
 
 
 def _instance_of(clinic: Clinic, series: Series, header: Header, blob: Blob) -> Instance:
-    return Instance(
-        clinic=clinic,
-        series=series,
-        blob=blob,
-        sop_instance_uid=header.sop_instance_uid,
-        sop_class_uid=header.sop_class_uid,
-        transfer_syntax_uid=header.transfer_syntax_uid,
-        instance_number=_number(header.instance_number),
-        rows=header.rows,
-        columns=header.columns,
-        bits_allocated=header.bits_allocated,
-        number_of_frames=header.number_of_frames if header.has_pixels else 0,
-        pixel_index=header.pixels.to_bytes() if header.pixels is not None else None,
-        size_bytes=blob.size_bytes,
-    )
+    return Instance(clinic=clinic, series=series, **facts_of(header, blob))
+
+
+def facts_of(header: Header, blob: Blob) -> dict[str, Any]:
+    """Return what the row of an instance says about its bytes, by field."""
+    return {
+        "blob": blob,
+        "sop_instance_uid": header.sop_instance_uid,
+        "sop_class_uid": header.sop_class_uid,
+        "transfer_syntax_uid": header.transfer_syntax_uid,
+        "instance_number": _number(header.instance_number),
+        "rows": header.rows,
+        "columns": header.columns,
+        "bits_allocated": header.bits_allocated,
+        "number_of_frames": header.number_of_frames if header.has_pixels else 0,
+        "pixel_index": header.pixels.to_bytes() if header.pixels is not None else None,
+        "size_bytes": blob.size_bytes,
+    }
 
 
 def _grow(clinic: Clinic, series: dict[int, Series], growth: dict[int, _Growth]) -> None:
