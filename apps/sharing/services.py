@@ -35,6 +35,7 @@ from apps.patients.models import Patient
 from apps.sharing.errors import NoBirthDateError, NotOnePatientError, NotReviewedError
 from apps.sharing.models import ShareLink, Visit
 from apps.sharing.visits import VisitSummary, refusals_of, visits_of
+from apps.studies.corrections import as_shared, own_studies
 from apps.studies.models import Study
 
 __all__ = [
@@ -408,7 +409,8 @@ def visible_studies(share: ShareLink) -> QuerySet[Study]:
     if share.is_anonymised:
         # In the copy's own scope these are all there are; in any other there are none.
         return Study.objects.filter(edition=share.edition)
-    studies = share.studies.all()
+    # What turned out to be somebody else's since is shown no more.
+    studies = share.studies.filter(as_shared(share.link.created_at))
     if share.link.parent_id is not None:
         allowed = ShareLink.studies.through.objects.filter(sharelink__link_id=share.link.parent_id)
         studies = studies.filter(pk__in=allowed.values("study_id"))
@@ -468,8 +470,8 @@ def _copied(row: ShareLink) -> frozenset[str]:
 def _priors(row: ShareLink) -> frozenset[str]:
     """Return the earlier studies of the patient for whom the link was made.
 
-    By the patient's public id as it was then, or whoever that patient was merged into: a study that was moved to
-    somebody else since brings nobody's priors.
+    By the patient's public id as it was then: a study that was moved to somebody else since brings nobody's priors, and
+    of two that were merged each brings her own, not the other's.
     """
     newest = visible_studies(row).aggregate(day=Max("study_date"))["day"]
     if newest is None or not row.patient_reference:
@@ -477,7 +479,7 @@ def _priors(row: ShareLink) -> frozenset[str]:
     patient = Patient.objects.select_related("merged_into").filter(public_id=row.patient_reference).first()
     if patient is None:
         return frozenset()
-    earlier = Study.objects.filter(patient=patient.merged_into or patient, study_date__lte=newest)
+    earlier = own_studies(patient, row.link.created_at).filter(study_date__lte=newest)
     return frozenset(earlier.values_list("public_id", flat=True))
 
 

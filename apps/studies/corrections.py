@@ -187,10 +187,18 @@ def as_shared(since: datetime, at: str = "") -> Q:
     return ~Q(Exists(given_away))
 
 
-def corrections_of(patient: Patient) -> QuerySet[Correction]:
-    """Return what was put right about a patient, the newest first."""
-    about = Q(source=patient) | Q(target=patient)
-    return recent_corrections().filter(about)
+def own_studies(patient: Patient, since: datetime) -> QuerySet[Study]:
+    """Return the studies of a patient as far as people have not put others to them after `since`.
+
+    For what was opened to somebody for this one patient then: one who was merged into another has her own there, and
+    one into whom another was merged has not got the other's. What arrives in her name belongs to them.
+    """
+    put = CorrectedStudy.objects.filter(study=OuterRef("pk"), correction__undone_at=None)
+    came_from_there = put.filter(from_patient=patient, correction__kind=Kind.MERGE)
+    put_to_them = put.filter(correction__created_at__gt=since).exclude(from_patient=patient)
+    if patient.merged_into_id is not None:
+        return Study.objects.filter(Q(patient=patient.current) & Q(Exists(came_from_there)))
+    return Study.objects.filter(Q(patient=patient) & ~Q(Exists(put_to_them)))
 
 
 def recent_corrections() -> QuerySet[Correction]:
