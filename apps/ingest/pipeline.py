@@ -20,22 +20,21 @@ from typing import BinaryIO, Final
 from django.utils import timezone
 
 from apps.audit.services import Context, Entry, Outcome, record_many
-from apps.deidentification.services import Case, Released
 from apps.dicom.errors import DicomError, IgnoredError
 from apps.dicom.limited import parse_headers
 from apps.dicom.parse import Header
 from apps.dicom.validate import validate
-from apps.ingest import alarms, anonymise, inbox, scan
+from apps.ingest import alarms, inbox, scan
 from apps.ingest.errors import InfectedError, ScanError
 from apps.ingest.models import QUARANTINE_KIND, Upload, UploadBatch
 from apps.ingest.outcomes import reason
-from apps.ingest.recognise import Kind, is_system_file, recognise_file
+from apps.ingest.recognise import HEAD_BYTES, Kind, is_system_file, recognise
 from apps.storage import services as storage
 from apps.storage.errors import BlobDestroyedError
 from apps.storage.models import Blob
 from apps.studies import services as studies
 from apps.studies.errors import DocumentRefusedError
-from apps.studies.models import Document, Instance, Study
+from apps.studies.models import Document, Study
 
 State = Upload.State
 
@@ -69,11 +68,8 @@ class Finding:
     document_type: str = ""
     is_archive: bool = False
     signature: str = ""
-    # What a photograph came in, when only its picture is kept; what an anonymised instance was made from.
+    # What a photograph came in, when only its picture is kept.
     original: Blob | None = None
-    # What de-identification made of it, or what a person has to look at.
-    release: Released | None = None
-    case: Case | None = None
 
     @property
     def is_welcome(self) -> bool:
@@ -82,9 +78,13 @@ class Finding:
 
     @property
     def is_held(self) -> bool:
-        """Whether it waits: for the virus scan, to be anonymised, for a person."""
-        codes = (*scan.HELD_CODES, *anonymise.HELD_CODES)
-        return self.upload.state == State.RECEIVED and self.upload.code in codes
+        """Whether it waits for the virus scan."""
+        return self.upload.state == State.RECEIVED and self.upload.code in scan.HELD_CODES
+
+    @property
+    def blob_id(self) -> int | None:
+        """The id of its blob, None without one."""
+        return self.blob.pk if self.blob else None
 
     @property
     def is_new_instance(self) -> bool:
@@ -105,7 +105,7 @@ def process(uploads: Sequence[Upload]) -> Callable[[], None]:
     Raises StorageError or OSError when the bytes cannot be read at the moment: nothing is decided then.
     """
     findings = examine((upload, None) for upload in uploads)
-    admit(findings, anonymises=True)
+    admit(findings)
     return partial(settle_open, findings)
 
 
@@ -148,17 +148,19 @@ def _examine(finding: Finding, file: BinaryIO) -> Kind | None:
     upload = finding.upload
     # It may have waited for the virus scan; whether it still has to is asked again.
     upload.code = upload.message = ""
-    kind = recognise_file(file)
+    kind = recognise(file.read(HEAD_BYTES))
+    file.seek(0)
     if kind is Kind.EMPTY:
         finding.conclude(State.REJECTED, "empty")
-    elif kind.is_archive:
+    elif kind is Kind.ARCHIVE:
         finding.is_archive = upload.archive_id is None and upload.batch.source in _OPENS_ARCHIVES
         if not finding.is_archive:
             finding.conclude(State.REJECTED, "nested-archive")
-    elif kind.is_document and anonymise.is_wanted(upload.batch):
-        finding.conclude(State.REJECTED, "document-identified")
     elif kind.is_document:
         _examine_document(finding, file)
+    elif upload.batch.deidentify_profile:
+        # Laid out, not built: what was to be anonymised is refused, never stored as it is.
+        finding.conclude(State.REJECTED, "not-available")
     else:
         return kind
     return None
@@ -193,17 +195,10 @@ def _examine_instance(finding: Finding, header: Header | DicomError, kind: Kind,
     return finding
 
 
-def admit(findings: Sequence[Finding], *, anonymises: bool = False) -> None:
-    """Do what has to be done between knowing what the files are and keeping them: scan, leave out notes, anonymise.
-
-    `anonymises`: this is a worker, which may take its time; elsewhere what is to be anonymised waits for one.
-    """
+def admit(findings: Sequence[Finding]) -> None:
+    """Do what has to be done between knowing what the files are and keeping them: scan them, leave out notes."""
     look_for_viruses(findings)
     keep_pictures_alone(findings)
-    if anonymises:
-        anonymise.anonymise(findings)
-    else:
-        anonymise.hold(findings)
 
 
 def look_for_viruses(findings: Sequence[Finding]) -> None:
@@ -253,12 +248,22 @@ def settle(findings: Sequence[Finding], context: Context | None = None) -> None:
 
     Uploads without a row get one. `context`: who is acting, else whoever opened the batch.
     """
-    if not findings:
-        return
-    batch = findings[0].upload.batch
-    if batch.request_id is not None:
-        inbox.park(batch, findings)
-    _compare_and_index(findings)
+    if findings:
+        _settle_all([(findings, context)])
+
+
+def _settle_all(groups: Sequence[tuple[Sequence[Finding], Context | None]]) -> None:
+    """Settle uploads of several batches, the instances of all indexed together: studies are locked in one order."""
+    for findings, _ in groups:
+        batch = findings[0].upload.batch
+        if batch.request_id is not None:
+            inbox.park(batch, findings)
+    _compare_and_index([finding for findings, _ in groups for finding in findings])
+    for findings, context in groups:
+        _conclude(findings[0].upload.batch, findings, context)
+
+
+def _conclude(batch: UploadBatch, findings: Sequence[Finding], context: Context | None) -> None:
     for finding in findings:
         if finding.document_type and finding.is_welcome and finding.blob and (batch.study or batch.patient):
             Document.objects.create(
@@ -277,7 +282,6 @@ def settle(findings: Sequence[Finding], context: Context | None = None) -> None:
     signatures = sorted({finding.signature for finding in findings if finding.signature})
     is_alarm = bool(signatures) and alarms.is_first(batch)
     _write([finding.upload for finding in findings])
-    anonymise.write_down(batch, findings)
     _record(batch, findings, context or batch.context)
     if is_alarm:
         alarms.tell_owners(batch, signatures)
@@ -296,44 +300,31 @@ def settle_open(findings: Sequence[Finding]) -> None:
         upload = finding.upload
         if upload.pk in still_open and not finding.is_archive:
             by_batch.setdefault((upload.batch_id, upload.arrival_id), []).append(finding)
-    for of_batch in by_batch.values():
-        settle(of_batch, inbox.context_of(of_batch[0].upload))
+    _settle_all([(of_batch, inbox.context_of(of_batch[0].upload)) for of_batch in by_batch.values()])
 
 
 def _compare_and_index(findings: Sequence[Finding]) -> None:
-    instances: dict[str, list[Finding]] = {}
-    for finding in findings:
-        if finding.header is not None and finding.is_new_instance:
-            instances.setdefault(finding.header.sop_instance_uid, []).append(finding)
-    if not instances:
+    new = [finding for finding in findings if finding.is_new_instance]
+    for finding in new:
+        if finding.blob is None:
+            finding.conclude(State.REJECTED, "unreadable")
+    new = [finding for finding in new if finding.blob is not None]
+    pairs = [(finding.header, finding.blob) for finding in new if finding.header and finding.blob]
+    if not pairs:
         return
-    known = _known(instances)
-    fresh = [same[0] for uid, same in instances.items() if uid not in known]
-    pairs = [(finding.header, finding.blob) for finding in fresh if finding.header and finding.blob]
-    chosen = inbox.patients_of(finding.upload for finding in fresh)
-    stored = studies.index_instances(fresh[0].upload.clinic, pairs, patients=chosen) if pairs else []
-    known |= {instance.sop_instance_uid: instance for instance in stored}
-    for uid, same in instances.items():
-        for finding in same:
-            _conclude_instance(finding, known[uid])
-
-
-def _known(uids: Iterable[str]) -> dict[str, Instance]:
-    rows = Instance.objects.filter(sop_instance_uid__in=set(uids)).select_related("blob", "series").defer("pixel_index")
-    return {instance.sop_instance_uid: instance for instance in rows}
-
-
-def _conclude_instance(finding: Finding, instance: Instance) -> None:
-    finding.upload.instance = instance
-    finding.upload.study_id = instance.series.study_id
-    if finding.blob is None:
-        finding.conclude(State.REJECTED, "unreadable")
-    elif instance.blob_id == finding.blob.pk:
-        finding.conclude(State.STORED)
-    elif bytes(finding.blob.sha256) == bytes(instance.blob.sha256):
-        finding.conclude(State.DUPLICATE, "same-bytes")
-    else:
-        finding.conclude(State.CONFLICT, "different-bytes")
+    chosen = inbox.patients_of(finding.upload for finding in new)
+    rows = studies.index_instances(new[0].upload.batch.clinic, pairs, patients=chosen)
+    others = {row.blob_id for finding, row in zip(new, rows, strict=True) if row.blob_id != finding.blob_id}
+    digests = dict(Blob.objects.filter(pk__in=others).values_list("pk", "sha256")) if others else {}
+    for finding, row in zip(new, rows, strict=True):
+        finding.upload.instance = row
+        finding.upload.study_id = row.series.study_id
+        if row.blob_id == finding.blob_id:
+            finding.conclude(State.STORED)
+        elif bytes(finding.blob.sha256 if finding.blob else b"") == bytes(digests[row.blob_id]):
+            finding.conclude(State.DUPLICATE, "same-bytes")
+        else:
+            finding.conclude(State.CONFLICT, "different-bytes")
 
 
 def _keep_or_destroy(findings: Sequence[Finding]) -> None:
@@ -355,9 +346,8 @@ def _write(uploads: Sequence[Upload]) -> None:
     now = timezone.now()
     for upload in uploads:
         upload.finished_at = now if upload.state != State.RECEIVED else None
-    new = [upload for upload in uploads if upload.pk is None]
     known = [upload for upload in uploads if upload.pk is not None]
-    Upload.objects.bulk_create(new)
+    Upload.objects.bulk_create([upload for upload in uploads if upload.pk is None])
     # As an upsert: a tenth of what the CASE of bulk_update costs. The rows are locked, and are there.
     Upload.objects.bulk_create(
         known,
@@ -410,20 +400,6 @@ def _record(batch: UploadBatch, findings: Sequence[Finding], context: Context) -
             )
         )
     for (state, code), count in others.items():
-    of_patient = [finding.upload for finding in findings if finding.document_type and finding.upload.study_id is None]
-    stored = [upload for upload in of_patient if upload.state == State.STORED]
-    if stored and batch.patient is not None:
-        entries.append(
-            Entry(
-                verb="document.stored",
-                context=context,
-                clinic_id=batch.clinic_id,
-                object_kind="patient",
-                object_reference=batch.patient.public_id,
-                patient_reference=batch.patient.trail_reference,
-                details={"file_count": len(stored), "source": batch.source, "upload_reference": batch.public_id},
-            )
-        )
         entries.append(
             Entry(
                 verb="upload.infected" if code == InfectedError.code else _VERBS[State(state)],

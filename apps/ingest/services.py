@@ -14,8 +14,7 @@ from apps.access.services import Principal
 from apps.accounts.roles import Capability
 from apps.audit.services import record
 from apps.billing.errors import LimitReachedError
-from apps.deidentification import services as deidentification
-from apps.ingest import anonymise, pipeline, quarantine, queries, requests, scan
+from apps.ingest import pipeline, quarantine, queries, requests, scan
 from apps.ingest.errors import BatchClosedError, TooLargeError
 from apps.ingest.ledger import EXPAND, PROCESS, ReservationError, reserve_storage
 from apps.ingest.models import QUARANTINE_KIND, Upload, UploadBatch
@@ -107,7 +106,6 @@ def open_batch(
         created_by=principal.user,
         actor_kind=principal.context.actor_kind,
         actor_reference=principal.context.actor_reference,
-        deidentify_profile=deidentification.ingest_preset(principal.clinic),
         study=study,
         patient=patient,
     )
@@ -264,8 +262,8 @@ def _settle_group(
                     sum(f.upload.size_bytes for f in findings if f.is_new_instance or f.is_held or f.is_archive),
                 )
                 requests.claim(batch, len(findings), sum(f.upload.size_bytes for f in findings))
-                storage.keep_written(ahead)
-                pipeline.settle(settled, principal.context)
+                with storage.keeping(ahead):
+                    pipeline.settle(settled, principal.context)
                 for finding in archives:
                     finding.upload.save()
                     enqueue(EXPAND, {"upload_id": finding.upload.pk}, clinic=principal.clinic)
@@ -308,7 +306,7 @@ def _write(batch: UploadBatch, group: Sequence[tuple[Taken, pipeline.Finding]]) 
     """
     clinic = batch.clinic
     waiting = [(item, finding) for item, finding in group if item.data and finding.upload.state != State.IGNORED]
-    is_seen_first = scan.is_on() or batch.request_id is not None or anonymise.is_wanted(batch)
+    is_seen_first = scan.is_on() or batch.request_id is not None
     direct = [] if is_seen_first else [(item, finding) for item, finding in waiting if finding.is_new_instance]
     others = [
         (item, finding)
@@ -326,7 +324,7 @@ def _write(batch: UploadBatch, group: Sequence[tuple[Taken, pipeline.Finding]]) 
 
 def failure_reason(state: str, code: str) -> int | None:
     """Return the Failure Reason (0008,1197) of an outcome, None for a success (stored, or there already)."""
-    if state in (State.STORED, State.DUPLICATE, State.WAITING) or code == anonymise.TO_DO:
+    if state in (State.STORED, State.DUPLICATE, State.WAITING):
         return None
     return _FAILURE_REASONS.get(code, CANNOT_UNDERSTAND)
 

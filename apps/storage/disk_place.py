@@ -3,7 +3,7 @@
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ FILE_MODE = 0o600
 UNFINISHED_SUFFIX = ".part"
 GROUP_SIZE = 64
 """Small objects written together: as many files are open at once."""
-FSYNC_THREADS = 4
+FSYNC_THREADS = 8
 
 
 @contextmanager
@@ -69,6 +69,14 @@ def _wait_for_all(files: Sequence["_DiskWriter"]) -> None:
         list(_waiters().map(_make_durable, [files[first::FSYNC_THREADS] for first in range(FSYNC_THREADS)]))
     else:
         _make_durable(files)
+
+
+def _wait_for_folders(folders: Collection[Path]) -> None:
+    if len(folders) > 1:
+        list(_waiters().map(_fsync_folder, folders))
+    else:
+        for folder in folders:
+            _fsync_folder(folder)
 
 
 @cache
@@ -113,9 +121,7 @@ class DiskPlace(Place):
             _wait_for_all(files)
             for file in files:
                 file.rename()
-            # The first commits the journal for all of them.
-            for folder in {file.path.parent for file in files}:
-                _fsync_folder(folder)
+            _wait_for_folders({file.path.parent for file in files})
         except BaseException:
             for file in files:
                 file.abort()

@@ -4,6 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from django.conf import settings
@@ -27,7 +28,7 @@ from apps.storage.replication import copy_due, rebuild
 from apps.storage.sources import Sources
 from apps.storage.sweep import delete_destroyed_bytes
 from apps.storage.usage import add_usage, used_bytes_of
-from apps.storage.writer import BlobWriter, insert_rows, write_bytes, write_group
+from apps.storage.writer import BlobWriter, write_bytes, write_group
 
 __all__ = [
     "BlobReader",
@@ -38,7 +39,7 @@ __all__ = [
     "destroy",
     "health",
     "iterate_blob",
-    "keep_written",
+    "keeping",
     "open_blob",
     "places_report",
     "rebuild",
@@ -72,16 +73,22 @@ def write_blobs(clinic: Clinic, kind: str, contents: Sequence[Buffer], *, quaran
 def write_ahead(clinic: Clinic, kind: str, contents: Sequence[Buffer]) -> list[Blob]:
     """Make small byte strings durable and return blobs for them that no row names yet.
 
-    Either `keep_written` gives them their rows, in the transaction that gives them their meaning, or `abandon` deletes
+    Either `keeping` gives them their rows, in the transaction that gives them their meaning, or `abandon` deletes
     the bytes; whatever a crash leaves in between, the sweep finds. Raises as `write_blob` does.
     """
     return write_bytes(clinic, kind, contents, quarantined=False)
 
 
-def keep_written(blobs: Sequence[Blob]) -> None:
-    """Give blobs of `write_ahead` their rows, in the caller's transaction."""
+@contextmanager
+def keeping(blobs: Sequence[Blob]) -> Iterator[None]:
+    """Give blobs of `write_ahead`, all of one clinic, their rows in the caller's transaction, around what uses them.
+
+    The clinic's usage is counted at the end, since its row stays locked from then on.
+    """
+    Blob.objects.bulk_create(blobs)
+    yield
     if blobs:
-        insert_rows(blobs)
+        add_usage(blobs[0].clinic_id, sum(blob.size_bytes for blob in blobs), len(blobs))
         _copy_soon()
 
 
@@ -147,6 +154,8 @@ def adopt(blobs: Iterable[Blob]) -> None:
     of them is gone, CorruptBlobError or KeyUnavailableError if its key does not open.
     """
     given = {blob.pk: blob for blob in blobs}
+    if not given:
+        return
     with transaction.atomic():
         rows = list(_locked(given))
         if any(row.is_destroyed for row in rows) or len(rows) != len(given):
@@ -179,6 +188,8 @@ def destroy(blobs: Iterable[Blob]) -> None:
     Bytes that cannot be deleted then are tried again by the clock. Blobs destroyed already are left alone.
     """
     given = {blob.pk: blob for blob in blobs}
+    if not given:
+        return
     with transaction.atomic():
         living = [row for row in _locked(given) if not row.is_destroyed]
         change = {"state": Blob.State.DESTROYED, "wrapped_key": None, "destroyed_at": timezone.now()}

@@ -121,18 +121,15 @@ def write_group(clinic: Clinic, kind: str, contents: Sequence[Buffer], *, quaran
     blobs = write_bytes(clinic, kind, contents, quarantined=quarantined)
     if blobs:
         with transaction.atomic():
-            insert_rows(blobs)
+            Blob.objects.bulk_create(blobs)
+            add_usage(clinic.pk, sum(blob.size_bytes for blob in blobs), len(blobs))
     return blobs
-
-
-def insert_rows(blobs: Sequence[Blob]) -> None:
-    """Write the rows of blobs whose bytes are durable, all of one clinic, in the caller's transaction."""
-    Blob.objects.bulk_create(blobs)
-    add_usage(blobs[0].clinic_id, sum(blob.size_bytes for blob in blobs), len(blobs))
 
 
 def write_bytes(clinic: Clinic, kind: str, contents: Sequence[Buffer], *, quarantined: bool) -> list[Blob]:
     """Make small byte strings durable, encrypted, and return blobs that have no row yet."""
+    if not contents:
+        return []
     blobs = [_begin_blob(clinic, kind, quarantined=quarantined) for _ in contents]
     keys = [secrets.token_bytes(KEY_BYTES) for _ in contents]
     wrapped_keys = wrap_data_keys(
@@ -152,9 +149,8 @@ def write_bytes(clinic: Clinic, kind: str, contents: Sequence[Buffer], *, quaran
 
     for blob, wrapped in zip(blobs, wrapped_keys, strict=True):
         blob.wrapped_key, blob.clinic_key_id = wrapped.wrapped, wrapped.clinic_key_id
-    if blobs:
-        # Encrypted one by one as the place takes them.
-        place, _ = _first_answering(lambda place: place_named(place).write_many(map(encrypt, blobs, keys, contents)))
-        for blob in blobs:
-            blob.place = place
+    # Encrypted one by one as the place takes them.
+    place, _ = _first_answering(lambda place: place_named(place).write_many(map(encrypt, blobs, keys, contents)))
+    for blob in blobs:
+        blob.place = place
     return blobs
