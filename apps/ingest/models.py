@@ -187,6 +187,39 @@ class WaitingStudy(ClinicOwned):
         return ObjectReference("arrival", self.public_id)
 
 
+class VersionDecision(ClinicOwned):
+    """What a person decided about a second version of an instance; a replacement can be taken back.
+
+    The upload that brought the second version holds whichever of the two is not the instance's.
+    """
+
+    class Choice(models.TextChoices):
+        """What became of the two."""
+
+        KEPT = "kept", _("The stored version was kept")
+        REPLACED = "replaced", _("The other version took its place")
+        BOTH = "both", _("Both are kept, one under a UID of its own")
+
+    upload = models.ForeignKey(Upload, on_delete=models.PROTECT, related_name="decisions")
+    choice = models.CharField(max_length=8, choices=Choice.choices)
+    # The instance's blob before and after a replacement.
+    before = models.ForeignKey(Blob, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    after = models.ForeignKey(Blob, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    # What the second version became under its new UID.
+    reissued = models.ForeignKey(Upload, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    decided_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    decided_at = models.DateTimeField(default=timezone.now, editable=False)
+    undone_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    undone_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["upload"], condition=models.Q(undone_at=None), name="one_decision_about_a_version"
+            )
+        ]
+
+
 class Transfer(ClinicOwned):
     """A large file on its way in pieces (tus 1.0): what has arrived is durable, whatever dies in between."""
 

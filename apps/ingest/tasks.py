@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
-from apps.ingest import anonymise, pipeline, scan, transfers
+from apps.ingest import anonymise, conflicts, pipeline, scan, transfers
 from apps.ingest.errors import ScanLimitError, ScannerAwayError, TooLargeError
 from apps.ingest.expand import expand
 from apps.ingest.ledger import EXPAND, PROCESS
-from apps.ingest.models import Segment, Upload
+from apps.ingest.models import Segment, Upload, VersionDecision
 from apps.ingest.recognise import recognise_file
 from apps.jobs.models import Job
 from apps.jobs.services import enqueue, enqueue_many, periodic, register
@@ -86,6 +86,13 @@ def expand_archive(job: Job) -> Callable[[], None] | None:
     """Take the members of one uploaded archive."""
     uploads = open_uploads([job.payload["upload_id"]])
     return expand(uploads[0]) if uploads else None
+
+
+@register(conflicts.REISSUE)
+def reissue_version(job: Job) -> Callable[[], None]:
+    """Write the second version of an instance under a UID of its own."""
+    rows = VersionDecision.objects.select_related("upload__blob", "upload__clinic")
+    return conflicts.reissue(rows.get(pk=job.payload["decision_id"]))
 
 
 @periodic("ingest.resume", every_seconds=600)

@@ -34,6 +34,9 @@ __all__ = [
     "check_document",
     "count",
     "index_instances",
+    "lock_instance",
+    "picture_alone",
+    "replace_version",
     "search",
     "search_instances",
     "search_page",
@@ -43,6 +46,7 @@ __all__ = [
     "title_of",
     "visible",
 ]
+from apps.studies.versions import lock_instance, replace_version
 
 log = logging.getLogger(__name__)
 
