@@ -20,15 +20,16 @@ from typing import BinaryIO, Final
 from django.utils import timezone
 
 from apps.audit.services import Context, Entry, Outcome, record_many
+from apps.deidentification.services import Case, Released
 from apps.dicom.errors import DicomError, IgnoredError
 from apps.dicom.limited import parse_headers
 from apps.dicom.parse import Header
 from apps.dicom.validate import validate
-from apps.ingest import alarms, inbox, scan
+from apps.ingest import alarms, anonymise, inbox, scan
 from apps.ingest.errors import InfectedError, ScanError
 from apps.ingest.models import QUARANTINE_KIND, Upload, UploadBatch
 from apps.ingest.outcomes import reason
-from apps.ingest.recognise import HEAD_BYTES, Kind, is_system_file, recognise
+from apps.ingest.recognise import Kind, is_system_file, recognise_file
 from apps.storage import services as storage
 from apps.storage.errors import BlobDestroyedError
 from apps.storage.models import Blob
@@ -68,8 +69,11 @@ class Finding:
     document_type: str = ""
     is_archive: bool = False
     signature: str = ""
-    # What a photograph came in, when only its picture is kept.
+    # What a photograph came in, when only its picture is kept; what an anonymised instance was made from.
     original: Blob | None = None
+    # What de-identification made of it, or what a person has to look at.
+    release: Released | None = None
+    case: Case | None = None
 
     @property
     def is_welcome(self) -> bool:
@@ -78,8 +82,9 @@ class Finding:
 
     @property
     def is_held(self) -> bool:
-        """Whether it waits for the virus scan."""
-        return self.upload.state == State.RECEIVED and self.upload.code in scan.HELD_CODES
+        """Whether it waits: for the virus scan, to be anonymised, for a person."""
+        codes = (*scan.HELD_CODES, *anonymise.HELD_CODES)
+        return self.upload.state == State.RECEIVED and self.upload.code in codes
 
     @property
     def blob_id(self) -> int | None:
@@ -105,7 +110,7 @@ def process(uploads: Sequence[Upload]) -> Callable[[], None]:
     Raises StorageError or OSError when the bytes cannot be read at the moment: nothing is decided then.
     """
     findings = examine((upload, None) for upload in uploads)
-    admit(findings)
+    admit(findings, anonymises=True)
     return partial(settle_open, findings)
 
 
@@ -148,19 +153,17 @@ def _examine(finding: Finding, file: BinaryIO) -> Kind | None:
     upload = finding.upload
     # It may have waited for the virus scan; whether it still has to is asked again.
     upload.code = upload.message = ""
-    kind = recognise(file.read(HEAD_BYTES))
-    file.seek(0)
+    kind = recognise_file(file)
     if kind is Kind.EMPTY:
         finding.conclude(State.REJECTED, "empty")
-    elif kind is Kind.ARCHIVE:
+    elif kind.is_archive:
         finding.is_archive = upload.archive_id is None and upload.batch.source in _OPENS_ARCHIVES
         if not finding.is_archive:
             finding.conclude(State.REJECTED, "nested-archive")
+    elif kind.is_document and anonymise.is_wanted(upload.batch):
+        finding.conclude(State.REJECTED, "document-identified")
     elif kind.is_document:
         _examine_document(finding, file)
-    elif upload.batch.deidentify_profile:
-        # Laid out, not built: what was to be anonymised is refused, never stored as it is.
-        finding.conclude(State.REJECTED, "not-available")
     else:
         return kind
     return None
@@ -195,10 +198,17 @@ def _examine_instance(finding: Finding, header: Header | DicomError, kind: Kind,
     return finding
 
 
-def admit(findings: Sequence[Finding]) -> None:
-    """Do what has to be done between knowing what the files are and keeping them: scan them, leave out notes."""
+def admit(findings: Sequence[Finding], *, anonymises: bool = False) -> None:
+    """Do what has to be done between knowing what the files are and keeping them: scan, leave out notes, anonymise.
+
+    `anonymises`: this is a worker, which may take its time; elsewhere what is to be anonymised waits for one.
+    """
     look_for_viruses(findings)
     keep_pictures_alone(findings)
+    if anonymises:
+        anonymise.anonymise(findings)
+    else:
+        anonymise.hold(findings)
 
 
 def look_for_viruses(findings: Sequence[Finding]) -> None:
@@ -282,6 +292,7 @@ def _conclude(batch: UploadBatch, findings: Sequence[Finding], context: Context 
     signatures = sorted({finding.signature for finding in findings if finding.signature})
     is_alarm = bool(signatures) and alarms.is_first(batch)
     _write([finding.upload for finding in findings])
+    anonymise.write_down(batch, findings)
     _record(batch, findings, context or batch.context)
     if is_alarm:
         alarms.tell_owners(batch, signatures)
@@ -397,6 +408,20 @@ def _record(batch: UploadBatch, findings: Sequence[Finding], context: Context) -
                     "source": batch.source,
                     "upload_reference": batch.public_id,
                 },
+            )
+        )
+    of_patient = [finding.upload for finding in findings if finding.document_type and finding.upload.study_id is None]
+    stored = [upload for upload in of_patient if upload.state == State.STORED]
+    if stored and batch.patient is not None:
+        entries.append(
+            Entry(
+                verb="document.stored",
+                context=context,
+                clinic_id=batch.clinic_id,
+                object_kind="patient",
+                object_reference=batch.patient.public_id,
+                patient_reference=batch.patient.trail_reference,
+                details={"file_count": len(stored), "source": batch.source, "upload_reference": batch.public_id},
             )
         )
     for (state, code), count in others.items():
