@@ -23,6 +23,7 @@ from apps.studies.queries import (
     search_series,
     visible,
 )
+from apps.studies.versions import lock_instance, replace_version
 
 __all__ = [
     "InstanceCriteria",
@@ -46,7 +47,6 @@ __all__ = [
     "title_of",
     "visible",
 ]
-from apps.studies.versions import lock_instance, replace_version
 
 log = logging.getLogger(__name__)
 
