@@ -10,6 +10,7 @@ import datetime
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
@@ -224,21 +225,24 @@ def _add(
 
 
 def _instance_of(clinic: Clinic, series: Series, header: Header, blob: Blob) -> Instance:
-    return Instance(
-        clinic=clinic,
-        series=series,
-        blob=blob,
-        sop_instance_uid=header.sop_instance_uid,
-        sop_class_uid=header.sop_class_uid,
-        transfer_syntax_uid=header.transfer_syntax_uid,
-        instance_number=_number(header.instance_number),
-        rows=header.rows,
-        columns=header.columns,
-        bits_allocated=header.bits_allocated,
-        number_of_frames=header.number_of_frames if header.has_pixels else 0,
-        pixel_index=header.pixels.to_bytes() if header.pixels is not None else None,
-        size_bytes=blob.size_bytes,
-    )
+    return Instance(clinic=clinic, series=series, **facts_of(header, blob))
+
+
+def facts_of(header: Header, blob: Blob) -> dict[str, Any]:
+    """Return what the row of an instance says about its bytes, by field."""
+    return {
+        "blob": blob,
+        "sop_instance_uid": header.sop_instance_uid,
+        "sop_class_uid": header.sop_class_uid,
+        "transfer_syntax_uid": header.transfer_syntax_uid,
+        "instance_number": _number(header.instance_number),
+        "rows": header.rows,
+        "columns": header.columns,
+        "bits_allocated": header.bits_allocated,
+        "number_of_frames": header.number_of_frames if header.has_pixels else 0,
+        "pixel_index": header.pixels.to_bytes() if header.pixels is not None else None,
+        "size_bytes": blob.size_bytes,
+    }
 
 
 def _grow(clinic: Clinic, series: dict[int, Series], growth: dict[int, _Growth]) -> None:
