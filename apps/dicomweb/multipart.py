@@ -13,7 +13,7 @@ from typing import Protocol
 
 from apps.dicomweb.errors import BadRequestError
 
-CHUNK_BYTES = 128 * 1024
+CHUNK_BYTES = 1024 * 1024
 MAX_HEADER_BYTES = 8 * 1024
 MAX_BOUNDARY_BYTES = 70
 
@@ -61,8 +61,10 @@ class MultipartReader:
         self._stream = stream
         self._chunk_bytes = chunk_bytes
         self._delimiter = b"\r\n--" + encoded
-        # The first delimiter may stand at the very start: it is treated as if a line had ended before it.
-        self._buffer = bytearray(b"\r\n")
+        # What was read, used as far as `_at`. The first delimiter may stand at the very start: it is treated as if a line
+        # had ended before it.
+        self._buffer = b"\r\n"
+        self._at = 0
         self._is_inside = True
 
     def __iter__(self) -> Iterator[Part]:
@@ -83,50 +85,53 @@ class MultipartReader:
         chunk = self._stream.read(self._chunk_bytes)
         if not chunk:
             raise MultipartError("The body ends before its closing boundary.")
-        self._buffer += chunk
+        rest = self._buffer[self._at :]
+        self._buffer, self._at = rest + chunk if rest else chunk, 0
 
     def _until_delimiter(self) -> Iterator[bytes]:
-        """Yield what lies before the next delimiter and take the delimiter off the buffer."""
-        buffer, delimiter = self._buffer, self._delimiter
-        while (position := buffer.find(delimiter)) < 0:
+        """Yield what lies before the next delimiter and go behind the delimiter."""
+        delimiter = self._delimiter
+        while (position := self._buffer.find(delimiter, self._at)) < 0:
             # Bytes that may be the beginning of a delimiter stay for the next round.
-            safe = len(buffer) - len(delimiter) + 1
-            if safe > 0:
-                chunk = bytes(buffer[:safe])
-                del buffer[:safe]
+            safe = len(self._buffer) - len(delimiter) + 1
+            if safe > self._at:
+                chunk = self._buffer[self._at : safe]
+                self._at = safe
                 yield chunk
             self._fill()
-        chunk = bytes(buffer[:position])
-        del buffer[: position + len(delimiter)]
+        chunk = self._buffer[self._at : position]
+        self._at = position + len(delimiter)
         self._is_inside = False
         if chunk:
             yield chunk
 
+    def _find(self, end: bytes, complaint: str) -> int:
+        """Return where `end` stands next; raises MultipartError when it is not where a header ends at the latest."""
+        while (position := self._buffer.find(end, self._at)) < 0:
+            if len(self._buffer) - self._at > MAX_HEADER_BYTES:
+                raise MultipartError(complaint)
+            self._fill()
+        if position - self._at > MAX_HEADER_BYTES:
+            raise MultipartError(complaint)
+        return position
+
     def _is_closed(self) -> bool:
         """Read the rest of the delimiter's line; True when it was the closing one."""
-        while len(self._buffer) < 2:
+        while len(self._buffer) - self._at < 2:
             self._fill()
-        if self._buffer[:2] == b"--":
+        if self._buffer.startswith(b"--", self._at):
             return True
-        while (position := self._buffer.find(b"\r\n")) < 0:
-            if len(self._buffer) > MAX_HEADER_BYTES:
-                raise MultipartError("A boundary line does not end.")
-            self._fill()
-        if self._buffer[:position].strip(b" \t"):
+        position = self._find(b"\r\n", "A boundary line does not end.")
+        if self._buffer[self._at : position].strip(b" \t"):
             raise MultipartError("A boundary line goes on after the boundary.")
-        del self._buffer[:position]
+        self._at = position
         return False
 
     def _read_headers(self) -> dict[str, str]:
         """Read the header lines; the buffer begins with the line end of the delimiter, so none at all is found too."""
-        while (position := self._buffer.find(_BLANK_LINE)) < 0:
-            if len(self._buffer) > MAX_HEADER_BYTES:
-                raise MultipartError("The headers of a part are too long or do not end.")
-            self._fill()
-        if position > MAX_HEADER_BYTES:
-            raise MultipartError("The headers of a part are too long or do not end.")
-        lines = bytes(self._buffer[:position]).decode("latin-1").split("\r\n")
-        del self._buffer[: position + 4]
+        position = self._find(_BLANK_LINE, "The headers of a part are too long or do not end.")
+        lines = self._buffer[self._at : position].decode("latin-1").split("\r\n")
+        self._at = position + len(_BLANK_LINE)
         headers: dict[str, str] = {}
         for line in lines:
             if not line:

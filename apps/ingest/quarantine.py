@@ -110,19 +110,21 @@ def destroy(taken: Sequence[Taken]) -> None:
 
 
 def _read(clinic: Clinic, item: Taken) -> None:
-    head = bytearray()
+    parts: list[bytes] = []
+    count = 0
     chunks = iter(item.arrival.chunks)
     for chunk in chunks:
-        head += chunk
-        if len(head) > SMALL_BYTES:
+        parts.append(chunk)
+        count += len(chunk)
+        if count > SMALL_BYTES:
             break
     else:
-        item.data = bytes(head)
+        item.data = b"".join(parts)
         return
-    count = len(head)
     with storage.BlobWriter(clinic, QUARANTINE_KIND, quarantined=True) as writer:
-        writer.write(head)
-        del head
+        for part in parts:
+            writer.write(part)
+        parts.clear()
         for chunk in chunks:
             count += len(chunk)
             if count > settings.MAX_FILE_BYTES:
