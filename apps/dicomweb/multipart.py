@@ -61,8 +61,8 @@ class MultipartReader:
         self._stream = stream
         self._chunk_bytes = chunk_bytes
         self._delimiter = b"\r\n--" + encoded
-        # What was read, used as far as `_at`. The first delimiter may stand at the very start: it is treated as if a line
-        # had ended before it.
+        # What was read, used as far as `_at`. The first delimiter may stand at the very start: it is treated as if a
+        # line had ended before it.
         self._buffer = b"\r\n"
         self._at = 0
         self._is_inside = True
