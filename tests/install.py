@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 PROGRAMS = {
+    "ffmpeg": lambda: bool(shutil.which("ffmpeg")),
     "dcmtk": lambda: bool(shutil.which("dcmmkdir")),
     "postgresql": lambda: any(Path("/usr/lib/postgresql").glob("*/bin/postgres")),
     "redis-server": lambda: bool(shutil.which("redis-server")),

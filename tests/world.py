@@ -37,13 +37,18 @@ from apps.links import services as links
 from apps.sharing import services as sharing
 from apps.studies.models import Document, Series, Study
 from tests.conftest import make_person
+from tests.deidentification.made import Anonymised, make_anonymised
+from tests.ingest.decisions import Decisions, make_decisions
 from tests.ingest.files import PIXEL_RUN, part10, zipped
 from tests.test_every_url import OURS
 
 MISSING_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 MISSING_UID = "2.25.1.2.3"
 # Whoever knows one of these may come in: there is nobody to whom they are foreign.
-KEYS = {"invitation", "password-reset-confirm", "share-landing", "share-landing-slash"}
+KEYS = {
+    "invitation", "password-reset-confirm", "share-landing", "share-landing-slash",
+    "request-landing", "request-landing-slash",
+}  # fmt: skip
 # The numbered studies: 1 and 2 of one patient, 3 of another.
 NUMBERS = (1, 2, 3)
 
@@ -67,10 +72,10 @@ def pixels(clinic: Clinic, number: int) -> bytes:
     return hashlib.shake_256(canary(clinic, number).encode()).digest(len(PIXEL_RUN))
 
 
-def content(clinic: Clinic, number: int) -> bytes:
+def content(clinic: Clinic, number: int, **changed: Any) -> bytes:
     """The one image of a study."""
     word, named = canary(clinic, number), uids(number)
-    return part10(
+    values: dict[str, Any] = dict(  # noqa: C408  # keywords, as everywhere
         StudyInstanceUID=named["study_instance_uid"],
         SeriesInstanceUID=named["series_instance_uid"],
         SOPInstanceUID=named["sop_instance_uid"],
@@ -82,6 +87,7 @@ def content(clinic: Clinic, number: int) -> bytes:
         ReferringPhysicianName=f"{word}^House",
         PixelData=pixels(clinic, number),
     )
+    return part10(**values | changed)
 
 
 @dataclass
@@ -100,6 +106,8 @@ class World:
     children: dict[int, sharing.Shared] = field(default_factory=dict)
     exports: dict[tuple[int, str], Export] = field(default_factory=dict)
     browsers: dict[int, Client] = field(default_factory=dict)
+    anonymised: dict[int, Anonymised] = field(default_factory=dict)
+    decisions: Decisions = field(default_factory=Decisions)
     member: Membership | None = None
     invitation: Invitation | None = None
     token: ApiToken | None = None
@@ -119,10 +127,16 @@ class World:
             **of_all("patient", "patient-download", "patient-prepare", public_id=study.patient.public_id),
             **of_all("study", "study-views", "study-download", "study-prepare", public_id=study.public_id),
             **of_all("share-create", "viewer", public_id=study.public_id),
+            **of_all("patient-merge", "patient-split", public_id=study.patient.public_id),
+            "study-move": {"public_id": study.public_id},
+            "copies": {"public_id": study.public_id},
+            "copy-download": {"public_id": self.anonymised[number].copy.public_id},
+            **of_all("report", "report-json", "report-verify", public_id=self.anonymised[number].report.public_id),
+            **of_all("review", "review-frame", public_id=self.anonymised[number].review.public_id, number="1"),
             "study-uploads": {"study_id": study.public_id},
             **of_all("viewer-reports", "share-viewer-reports", link_id=link, public_id=self.series[number].public_id),
             "viewer-mode": {"public_id": study.public_id, "mode": "viewer"},
-            **of_all("series-thumbnail", "series-download", public_id=self.series[number].public_id),
+            **of_all("series-thumbnail", "series-download", "series-picture", "series-film", public_id=self.series[number].public_id),
             **of_all("document", "document-picture", "document-object", public_id=self.documents[number].public_id),
             "patient-documents": {"public_id": study.patient.public_id},
             "series-papers": {"public_id": self.series[number].public_id},
@@ -137,14 +151,18 @@ class World:
             **of_all("link-detail", "link-revoke", "link-pause", "link-resume", "link-extend", link_id=link),
             "export-download": {"export_id": self.exports[number, "user"].public_id},
             "share-export": {"link_id": link, "export_id": self.exports[number, "link"].public_id},
+            **of_all("share-picture", "share-film", link_id=link, public_id=self.series[number].public_id),
             "share-exports": {"link_id": link},
             "share-prepare": {"link_id": link},
             "audit-receipt": {"event_id": self._event(number, "link")},
             "share-receipt": {"link_id": link, "event_id": self._event(number, "link")},
             **of_all("share-visits", "share-pass-on", "share-end", "share-download-all", link_id=link),
             **of_all(
-                "share-child-revoke", "share-child-pause", "share-child-resume",
-                link_id=link, child_id=self.children[number].share.link.public_id,
+                "share-child-revoke",
+                "share-child-pause",
+                "share-child-resume",
+                link_id=link,
+                child_id=self.children[number].share.link.public_id,
             ),
             "share-home": {"link_id": link},
             "share-close": {"link_id": link},
@@ -160,6 +178,8 @@ class World:
         }
         if name in table:
             return table[name]
+        if (decided := self.decisions.arguments(name, number)) is not None:
+            return decided
         if not name.startswith("dicomweb-"):
             raise KeyError(name)
         extra = {"frames": "1", "path": "7FE00010"} | ({"link_id": link} if "-link-" in name else {})
@@ -212,6 +232,13 @@ def make_world(clinic: Clinic, owner: User, password_hash: str) -> World:
             for kind, asking in (("user", acts), ("link", replace(acts, context=Context("link", reference)))):
                 world.exports[number, kind] = request_export(asking, [study], Format.ZIP)
                 process_until_idle()
+            world.anonymised[number] = make_anonymised(acts, study)
+        world.decisions = make_decisions(
+            acts,
+            world.studies,
+            sent={number: content(clinic, number, StudyInstanceUID=f"2.25.88.{number}") for number in NUMBERS},
+            other={number: content(clinic, number, StudyTime="0815") for number in NUMBERS},
+        )
     limited = make_person(f"limited@{clinic.slug}.example", "Lina", password_hash)
     world.member = Membership.objects.create(user=limited, clinic=clinic, role=Role.PHYSICIAN, is_limited=True)
     memberships.add_grant(world.member, Grant.Kind.STUDY, world.studies[1].public_id, context=acts.context)
@@ -249,12 +276,14 @@ NAMING_OBJECTS = [
     if converters(pattern) and pattern.name not in KEYS and "rest" not in converters(pattern)
 ]
 OF_LINKS = [pattern for route, pattern in NAMING_OBJECTS if route.startswith("v/")]
-NOT_OF_LINKS = [pattern for route, pattern in NAMING_OBJECTS if not route.startswith("v/")]
+# Of those who were asked for images, and send them.
+OF_REQUESTS = [pattern for route, pattern in NAMING_OBJECTS if route.startswith("w/")]
+NOT_OF_LINKS = [pattern for route, pattern in NAMING_OBJECTS if not route.startswith(("v/", "w/"))]
 
 
 def missing(arguments: dict[str, str]) -> dict[str, str]:
     """The same arguments, naming nothing."""
-    kept = {"frames", "path", "mode"}
+    kept = {"frames", "path", "mode", "side"}
     return {
         name: value if name in kept else MISSING_UID if name.endswith("_uid") else MISSING_ID
         for name, value in arguments.items()

@@ -13,7 +13,8 @@ from apps.exports.models import Format
 from apps.exports.preparing import content_of, exports_of, request_export
 from apps.exports.ranges import respond
 from apps.exports.receipts import receipt_response
-from apps.exports.sending import facts, send_prepared
+from apps.exports.sending import facts, send_film, send_picture, send_prepared
+from apps.exports.watermark import mark
 from apps.exports.zip_layout import zip_layout
 from apps.studies.models import Series, Study
 
@@ -29,9 +30,12 @@ __all__ = [
     "files_of",
     "instances_of",
     "layout_of",
+    "mark",
     "receipt_response",
     "request_export",
     "respond",
+    "send_film",
+    "send_picture",
     "send_prepared",
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apps.accounts.roles import Capability, Rule
 from apps.accounts.services import page
-from apps.exports import receipt_views, views
+from apps.exports import picture_views, receipt_views, views
 
 DOWNLOAD = Rule.clinic(Capability.STUDY_DOWNLOAD)
 
@@ -36,5 +36,12 @@ urlpatterns = [
         DOWNLOAD,
         name="patient-prepare",
     ),
+    page(
+        "c/<slug:clinic_slug>/series/<str:public_id>/picture/",
+        picture_views.series_picture,
+        DOWNLOAD,
+        name="series-picture",
+    ),
+    page("c/<slug:clinic_slug>/series/<str:public_id>/film/", picture_views.series_film, DOWNLOAD, name="series-film"),
     page("receipts/", receipt_views.receipts, Rule.public(), name="receipts"),
 ]

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from apps.access.services import authorise
 from apps.accounts.roles import Capability
-from apps.exports.errors import ExportError
+from apps.exports.errors import ExportError, NoFilmError
 from apps.exports.services import (
     MEDIA_TYPES,
     Format,
@@ -19,11 +19,13 @@ from apps.exports.services import (
     layout_of,
     request_export,
     respond,
+    send_film,
+    send_picture,
     send_prepared,
 )
 from apps.sharing import services
 from apps.sharing.csrf import csrf_protected_without_referer
-from apps.studies.models import Study
+from apps.studies.models import Series, Study
 
 EXPORTS_SHOWN = 20
 
@@ -49,6 +51,29 @@ def share_download_all(request: HttpRequest, link_id: str) -> HttpResponseBase:
     for study in chosen:
         _authorise(request, study)
     return _send(request, link_id, chosen)
+
+
+@require_safe
+@services.recipient_page
+def share_picture(request: HttpRequest, link_id: str, public_id: str) -> HttpResponseBase:
+    """Send one frame as a picture, where the link allows downloading."""
+    return send_picture(request, _series(public_id))
+
+
+@require_safe
+@services.recipient_page
+def share_film(request: HttpRequest, link_id: str, public_id: str) -> HttpResponseBase:
+    """Send a series as a film, where the link allows downloading."""
+    series = _series(public_id)
+    try:
+        return send_film(request, series, watch=lambda chunks: services.while_shared(request, link_id, chunks))
+    except NoFilmError as error:
+        messages.error(request, str(error))
+        return redirect("share-home", link_id)
+
+
+def _series(public_id: str) -> Series:
+    return get_object_or_404(Series.objects.select_related("study__patient", "clinic"), public_id=public_id)
 
 
 @require_safe
