@@ -1,7 +1,7 @@
-"""De-identification after DICOM PS3.15 Annex E: a Part 10 file in, the same without identity out, and the proof.
+"""De-identification after PS3.15 Annex E: a Part 10 file in, the same without identity out.
 
-``deidentify`` does one file. The profile is data (``profile``), identifiers are mapped under a key (``mapping``), pixels
-are looked at by a ``PixelCleaner`` the caller gives (``pixels``), and what may not be released without a person raises
+``deidentify`` does one file. The profile is data (``profile``), identifiers are mapped under a key (``mapping``),
+pixels are looked at by a ``PixelCleaner`` the caller gives (``pixels``), and what may not be released without a person raises
 ``NeedsReviewError``.
 """
 

@@ -118,7 +118,7 @@ def one_file(job: Job, mapper: Mapper, cleaner: PixelCleaner | None, number: int
     return Outcome(path, "deidentified", report=result.report, identity=result.identity)
 
 
-def run(job: Job, *, jobs: int = 1, progress: Callable[[], None] = lambda: None) -> Iterator[Outcome]:
+def run(job: Job, *, jobs: int = 1, progress: Callable[[], object] = lambda: None) -> Iterator[Outcome]:
     """De-identify every file below ``job.source`` into ``job.target``; yield the outcomes when all is in place.
 
     Files keep their places and names, except where a name holds a name, a number or a UID of the people in the
@@ -206,7 +206,7 @@ class _Names:
         has_name = bool(words & self.names) or any(name in squeezed for name in self.names if len(name) >= 4)
         digits = re.sub(r"\D+", "", folded)
         has_number = any(number in squeezed or (number.isdigit() and number in digits) for number in self.numbers)
-        if not has_name and not has_number and not (fold(suffix).strip(".") in self.names):
+        if not has_name and not has_number and fold(suffix).strip(".") not in self.names:
             return mapped
         kept_suffix = suffix if suffix.lower() in (".dcm", ".dicom", ".ima", ".img") else ""
         return self.mapper.label("path", part) + kept_suffix

@@ -23,15 +23,16 @@ PIXEL_DATA: Final = 0x7FE00010
 VIEW_BYTES: Final = 64 << 10
 """Longer values are views on the file, not copies."""
 
-_LONG_VRS: Final = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
-_VRS: Final = {
-    name.encode(): name
-    for name in (
-        "AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
-    )
-}
-_LONG_NAMES: Final = frozenset(name.decode() for name in _LONG_VRS)
-_SPACE_PADDED: Final = frozenset("AE AS CS DA DS DT IS LO LT PN SH ST TM UC UR UT".split())
+LONG_VRS: Final = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
+"""Value representations whose length takes four bytes (PS3.5 7.1.2)."""
+_SHORT_VRS: Final = (
+    "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL",
+    "US",
+)  # fmt: skip
+VRS: Final[dict[bytes, str]] = {name.encode(): name for name in (*LONG_VRS, *_SHORT_VRS)}
+_LONG_CODES: Final = frozenset(name.encode() for name in LONG_VRS)
+_LONG_NAMES: Final = frozenset(LONG_VRS)
+_SPACE_PADDED: Final = frozenset(_SHORT_VRS) - {"AT", "FD", "FL", "SL", "SS", "UI", "UL", "US"} | {"UC", "UR", "UT"}
 _UNDEFINED: Final = 0xFFFFFFFF
 _ITEM: Final = 0xFFFEE000
 _ITEM_END: Final = 0xFFFEE00D
@@ -92,8 +93,10 @@ class _Reader:
         self.implicit_head = struct.Struct(order + "HHI")
         self.long = struct.Struct(order + "I")
 
-    def elements(self, at: int, end: int, depth: int, *, is_delimited: bool, stop: int = 0) -> tuple[Item, int]:
-        """Read elements from ``at`` to ``end`` or to an item delimiter."""
+    def elements(  # noqa: C901, PLR0912, PLR0915 one loop over everything, for speed
+        self, at: int, end: int, depth: int, *, is_delimited: bool, stop: int = 0, is_single: bool = False
+    ) -> tuple[Item, int]:
+        """Read elements from ``at`` to ``end`` or to an item delimiter; just one if ``is_single``."""
         if depth > MAX_DEPTH:
             raise RejectedError(Code.TOO_DEEP)
         data, view = self.data, self.view
@@ -101,6 +104,8 @@ class _Reader:
         head, implicit_head, long = self.head, self.implicit_head, self.long
         found: Item = []
         while at < end:
+            if is_single and found:
+                return found, at
             if at + 8 > end:
                 if bytes(view[at:end]).strip(b"\0"):
                     raise RejectedError(Code.TRUNCATED)
@@ -111,7 +116,7 @@ class _Reader:
             if is_explicit:
                 group, element, code, length = head.unpack_from(data, at)
                 tag = group << 16 | element
-                vr = _VRS.get(code)
+                vr = VRS.get(code)
                 at += 8
                 if vr is None or group == 0xFFFE:
                     if tag == _ITEM_END:
@@ -128,7 +133,7 @@ class _Reader:
                     else:
                         (_, length) = struct.unpack_from("<2sH" if self.syntax.is_little else ">2sH", data, at - 4)
                         vr = "UN"
-                elif code in _LONG_VRS:
+                elif code in _LONG_CODES:
                     if at + 4 > end:
                         raise RejectedError(Code.TRUNCATED)
                     (length,) = long.unpack_from(data, at)
@@ -243,23 +248,41 @@ class _Reader:
                 parts.append(part)
 
 
-def read_elements(data: Bytes, syntax: Syntax, at: int = 0, *, stop: int = 0) -> tuple[Item, int]:
-    """Read a data set that starts at ``at``; up to a tag ``stop`` if given. Return it and where reading ended.
+def read_elements(data: Bytes, syntax: Syntax, at: int = 0) -> tuple[Item, int]:
+    """Read a data set that starts at ``at``; return it and where reading ended.
 
     Raises ``RejectedError``: ``truncated``, ``malformed``, ``too-deep`` or ``too-many-elements``. What follows the
-    pixel data and cannot be read is left out: only padding and signatures come there.
+    pixel data, or the last element of a data set without any, and is no element is left out.
     """
     reader = _Reader(data, syntax, len(data))
-    if stop:
-        return reader.elements(at, len(data), 0, is_delimited=False, stop=stop)
     try:
         return reader.elements(at, len(data), 0, is_delimited=False)
-    except RejectedError:
-        # The list is lost with the error; read again up to the pixels, then the pixels alone.
+    except (RejectedError, struct.error) as error:
         found, end = _read_to_pixels(data, syntax, at)
         if found is None:
-            raise
+            found, end = _read_to_garbage(data, syntax, at)
+        if found is None:
+            raise error if isinstance(error, RejectedError) else RejectedError(Code.TRUNCATED) from error
         return found, end
+
+
+def _read_to_garbage(data: Bytes, syntax: Syntax, at: int) -> tuple[Item | None, int]:
+    """Read element by element up to one that cannot be one: its tag is unknown, or lower than the one before it."""
+    reader = _Reader(data, syntax, len(data))
+    found: Item = []
+    while at < len(data):
+        try:
+            more, at = reader.elements(at, len(data), 0, is_delimited=False, is_single=True)
+        except (RejectedError, struct.error):
+            if at + 4 > len(data):
+                return found, at
+            group, element = reader.tag.unpack_from(data, at)
+            tag = group << 16 | element
+            is_lower = bool(found) and tag <= found[-1].tag
+            is_element = not is_lower and (standard_vr(tag) != "UN" or bool(group & 1))
+            return (None if is_element or not found else found), at
+        found += more
+    return found, at
 
 
 def _read_to_pixels(data: Bytes, syntax: Syntax, at: int) -> tuple[Item | None, int]:

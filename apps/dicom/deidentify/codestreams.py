@@ -6,6 +6,7 @@ offsets stay true and the pixels are, bit for bit, what they were. What cannot b
 ``NeedsReviewError``: it cannot be vouched for.
 """
 
+import itertools
 import re
 import struct
 import zlib
@@ -287,7 +288,7 @@ def _clean_rle(data: bytes, pixels: int) -> tuple[bytes, int]:
     offsets = struct.unpack_from(f"<{count}I", data, 4)
     blank = _Blank(data)
     blank.span(4 + 4 * count, 64)
-    if offsets[0] < 64 or any(first >= second for first, second in zip(offsets, offsets[1:], strict=False)):
+    if offsets[0] < 64 or any(first >= second for first, second in itertools.pairwise(offsets)):
         raise IndexError
     blank.span(64, offsets[0])
     for start, end in zip(offsets, (*offsets[1:], len(data)), strict=True):
@@ -314,9 +315,11 @@ def _end_of_segment(data: bytes, at: int, end: int, pixels: int) -> int:
 # Tags of an ICC profile (ICC.1:2022 section 9) whose data is colour, and not texts, names or signatures.
 _ICC_COLOURS: Final = frozenset(
     {
-        b"A2B0", b"A2B1", b"A2B2", b"B2A0", b"B2A1", b"B2A2", b"B2D0", b"B2D1", b"B2D2", b"B2D3", b"D2B0", b"D2B1", b"D2B2",
-        b"D2B3", b"rXYZ", b"gXYZ", b"bXYZ", b"rTRC", b"gTRC", b"bTRC", b"kTRC", b"wtpt", b"bkpt", b"chad", b"chrm", b"gamt",
-        b"lumi", b"meas", b"view", b"tech", b"pre0", b"pre1", b"pre2", b"rig0", b"rig2", b"cicp", b"clro", b"clrt", b"resp",
+        *(f"{kind}{number}".encode() for kind in ("A2B", "B2A") for number in range(3)),
+        *(f"{kind}{number}".encode() for kind in ("B2D", "D2B") for number in range(4)),
+        *(f"{channel}{kind}".encode() for channel in "rgb" for kind in ("XYZ", "TRC")),
+        b"kTRC", b"wtpt", b"bkpt", b"chad", b"chrm", b"gamt", b"lumi", b"meas", b"view", b"tech", b"pre0", b"pre1",
+        b"pre2", b"rig0", b"rig2", b"cicp", b"clro", b"clrt", b"resp",
     }
 )  # fmt: skip
 

@@ -4,6 +4,8 @@ The order: read, refuse what only a person can judge, harvest who the patient an
 element after the rules of the profile, clean the pixels' surroundings, say what was done, write, look once more.
 """
 
+import io
+import itertools
 import re
 import struct
 import zlib
@@ -26,6 +28,7 @@ from .codec import (
     EXPLICIT,
     EXPLICIT_VR_LITTLE_ENDIAN,
     IMPLICIT_VR_LITTLE_ENDIAN,
+    VRS,
     Bytes,
     Element,
     Fragments,
@@ -50,10 +53,6 @@ SOFTWARE: Final = "Viewbox 1"
 _DEFLATED: Final = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
 _MEDIA_STORAGE_DIRECTORY: Final = "1.2.840.10008.1.3.10"
 _SPOKEN: Final = frozenset({"1.2.840.10008.5.1.4.1.1.9.4.1", "1.2.840.10008.5.1.4.1.1.9.4.2"})
-_VRS: Final = frozenset(
-    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
-)
-
 _SPECIFIC_CHARACTER_SET: Final = 0x00080005
 _SOP_CLASS_UID: Final = 0x00080016
 _SOP_INSTANCE_UID: Final = 0x00080018
@@ -75,10 +74,10 @@ _PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 # Written by this program; what the original says of an earlier de-identification goes.
 _OWN: Final = frozenset({0x00120062, 0x00120063, 0x00120064, 0x00280303})
 _DEFINED_CHARACTER_SETS: Final = re.compile(
-    r"(ISO[ _-]IR[ _-]\d{1,3}|ISO[ _-]2022[ _]IR[ _-]\d{1,3}|GB18030|GBK|GB2312|)", re.I
+    r"(ISO[ _-]IR[ _-]\d{1,3}|ISO[ _-]2022[ _]IR[ _-]\d{1,3}|GB18030|GBK|GB2312|)", re.IGNORECASE
 )
 _PRINTABLE: Final = re.compile(rb"[\t\n\f\r -~]*")
-_HEAD_WORDS: Final = frozenset("HEAD SKULL BRAIN FACE NEURO KOPF SCHAEDEL".split())
+_HEAD_WORDS: Final = frozenset({"HEAD", "SKULL", "BRAIN", "FACE", "NEURO", "KOPF", "SCHAEDEL"})
 _MAX_CACHED_IDENTITIES: Final = 256
 
 
@@ -143,7 +142,7 @@ def read_source(data: Bytes) -> Source:
         raise RejectedError(Code.NOT_DICOM)
     transfer_syntax_uid = ""
     if bytes(data[at : at + 2]) == b"\x02\x00":
-        meta_syntax = EXPLICIT if bytes(data[at + 4 : at + 6]) in _VRS else Syntax(is_explicit=False, is_little=True)
+        meta_syntax = EXPLICIT if bytes(data[at + 4 : at + 6]) in VRS else Syntax(is_explicit=False, is_little=True)
         meta, at = _read_meta(data, at, meta_syntax)
         for element in meta:
             if element.tag == 0x00020010:
@@ -151,13 +150,13 @@ def read_source(data: Bytes) -> Source:
             elif element.tag == 0x00020002 and _ascii(element.value) == _MEDIA_STORAGE_DIRECTORY:
                 raise IgnoredError(Code.DICOMDIR)
     if not transfer_syntax_uid:
-        is_explicit = bytes(data[at + 4 : at + 6]) in _VRS
+        is_explicit = bytes(data[at + 4 : at + 6]) in VRS
         transfer_syntax_uid = EXPLICIT_VR_LITTLE_ENDIAN if is_explicit else IMPLICIT_VR_LITTLE_ENDIAN
     body = data
     if transfer_syntax_uid in _DEFLATED:
-        body, at = inflate(_MemoryFile(data), at, len(data)), 0
+        body, at = inflate(io.BytesIO(data), at, len(data)), 0
     syntax = Syntax.of(transfer_syntax_uid)
-    if syntax.is_explicit and len(body) >= at + 6 and bytes(body[at + 4 : at + 6]) not in _VRS:
+    if syntax.is_explicit and len(body) >= at + 6 and bytes(body[at + 4 : at + 6]) not in VRS:
         # Says explicit, is implicit: a known lie of some writers.
         syntax = Syntax(is_explicit=False, is_little=syntax.is_little)
     elements, _ = read_elements(body, syntax, at)
@@ -171,23 +170,6 @@ def read_source(data: Bytes) -> Source:
     return Source(body, transfer_syntax_uid, syntax, elements, index)
 
 
-class _MemoryFile:
-    """The little of a file that inflating asks for, over bytes."""
-
-    def __init__(self, data: Bytes) -> None:
-        self.data = data
-        self.at = 0
-
-    def seek(self, offset: int) -> int:
-        self.at = offset
-        return offset
-
-    def read(self, size: int) -> bytes:
-        piece = bytes(self.data[self.at : self.at + size])
-        self.at += len(piece)
-        return piece
-
-
 def _looks_like_dicom(data: Bytes, at: int) -> bool:
     if len(data) < at + 8:
         return False
@@ -197,7 +179,7 @@ def _looks_like_dicom(data: Bytes, at: int) -> bool:
         if group not in (0x0002, 0x0008) or element > 0x0018:
             return False
         vr, short = struct.unpack_from("<2sH", data, 4)
-        return bool((short if vr in _VRS else struct.unpack_from("<I", data, 4)[0]) <= 64)
+        return bool((short if vr in VRS else struct.unpack_from("<I", data, 4)[0]) <= 64)
     return True
 
 
@@ -472,7 +454,7 @@ class _Run:
         scheme = self._scheme_of(item)
         concept = self._concept_rule(item)
         seen = -1
-        if any(first.tag >= second.tag for first, second in zip(item, item[1:], strict=False)):
+        if any(first.tag >= second.tag for first, second in itertools.pairwise(item)):
             ordered: dict[int, Element] = {}
             for element in item:
                 ordered.setdefault(element.tag, element)
@@ -508,9 +490,9 @@ class _Run:
             creator = _ascii(element.value)
             block = number << 8
             for other in item:
-                if other.tag >> 16 == tag >> 16 and other.tag & 0xFF00 == block:
-                    if self._safe_private_value(creator, other) is not None:
-                        return Element(tag, "LO", creator.encode("ascii", "ignore"))
+                is_in_block = other.tag >> 16 == tag >> 16 and other.tag & 0xFF00 == block
+                if is_in_block and self._safe_private_value(creator, other) is not None:
+                    return Element(tag, "LO", creator.encode("ascii", "ignore"))
             return None
         if number < 0x1000:
             return None
@@ -595,9 +577,6 @@ class _Run:
         if known == "SQ" or isinstance(value, list):
             return self._sequence(element, action, encodings, path, is_strict=is_strict, is_known=known == "SQ")
         vr = self._true_vr(vr, known)
-        if vr is None:
-            self._note(f"{path}{tag:08X}", Did.REMOVED)
-            return None
         if not len(value):
             return Element(tag, vr, b"")
         if scheme is not None and (tag in _CODE_VALUES or tag in (_CODING_SCHEME, _CODING_SCHEME_VERSION)):
@@ -607,15 +586,15 @@ class _Run:
         if is_strict and action in (Action.CLEAN, Action.KEEP) and vr in TEXT_VRS:
             action = Action.DUMMY
         if vr in values.DUMMIES or vr == "UI":
-            return self._text_element(element, vr, action, item, encodings, path)
+            return self._text_element(element, vr, action, item=item, encodings=encodings, path=path)
         return self._binary_element(element, vr, action, path)
 
     @staticmethod
-    def _true_vr(stated: str, known: str) -> str | None:
+    def _true_vr(stated: str, known: str) -> str:
         """Return the VR to go by: the dictionary's, unless the file states one the dictionary allows."""
         if known == "UN":
             return stated
-        if stated == known or stated == "UN":
+        if stated in (known, "UN"):
             return known
         if " or " in known:
             return stated if stated in known.split(" or ") else known
@@ -648,9 +627,7 @@ class _Run:
             self._note(here, Did.EMPTIED)
             return Element(tag, "SQ", [])
         strict = is_strict or action is Action.DUMMY
-        made: list[Item] = []
-        for child in items:
-            made.append(self._item(child, self._encodings(child, encodings), here + "/", is_strict=strict))
+        made = [self._item(child, self._encodings(child, encodings), here + "/", is_strict=strict) for child in items]
         return Element(tag, "SQ", made)
 
     def _code(self, element: Element, vr: str, scheme: str, path: str, *, is_strict: bool) -> Element | None:
@@ -685,7 +662,7 @@ class _Run:
         return Element(tag, vr, self.mapper.label("code", text).encode())
 
     def _text_element(
-        self, element: Element, vr: str, action: Action, item: Item, encodings: Sequence[str], path: str
+        self, element: Element, vr: str, action: Action, *, item: Item, encodings: Sequence[str], path: str
     ) -> Element | None:
         tag = element.tag
         raw = bytes(element.value)  # type: ignore[arg-type]
@@ -693,7 +670,7 @@ class _Run:
         place = (tag, vr, raw, action, tuple(encodings), time)
         known = self.memory.get((*place, self.profile, id(self.mapper), self.shift))
         if known is None:
-            made = self._text(tag, vr, raw, action, encodings, time)
+            made = self._text(tag, vr, raw, action, encodings=encodings, time=time)
             if len(self.memory) > 20_000:
                 self.memory.clear()
             known = self.memory[(*place, self.profile, id(self.mapper), self.shift)] = made
@@ -722,7 +699,7 @@ class _Run:
 
     @staticmethod
     def _time_beside(tag: int, item: Item) -> bytes:
-        partner = values.DATE_TO_TIME.get(tag)
+        partner = table().times.get(tag)
         if partner is None:
             return b""
         for element in item:
@@ -730,7 +707,7 @@ class _Run:
                 return bytes(element.value)
         return b""
 
-    def _text(self, tag: int, vr: str, raw: bytes, action: Action, encodings: Sequence[str], time: bytes) -> bytes:
+    def _text(self, tag: int, vr: str, raw: bytes, action: Action, *, encodings: Sequence[str], time: bytes) -> bytes:
         """Return the new bytes of a text element; unpadded."""
         if tag == _SPECIFIC_CHARACTER_SET:
             text = raw.decode("ascii", "replace")
@@ -771,7 +748,7 @@ class _Run:
     def _value(self, tag: int, vr: str, text: str, action: Action, time: bytes) -> str:
         identity = self.identity
         if vr == "UI":
-            if action is Action.MAP or not (action is Action.KEEP):
+            if action is Action.MAP or action is not Action.KEEP:
                 return self.mapper.uid(text)
             return values.keep_class_uid(text, identity, self.mapper)
         if vr in DATE_VRS:
@@ -841,7 +818,7 @@ class _Run:
         if code is None or len(value) != struct.calcsize(code) or len(value) < 4:
             return False
         (number,) = struct.unpack(("<" if self.source.syntax.is_little else ">") + code, value)
-        if number != number or abs(number) < 10_000 or abs(number) > 1e18 or number != int(number):
+        if abs(number) < 10_000 or abs(number) > 1e18 or number != int(number):
             return False
         digits = str(abs(int(number)))
         return digits in self.identity.numbers or digits in self.identity.dates

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Final
 
-from ..errors import Code, DicomError
+from apps.dicom.errors import Code, DicomError
 
 
 class Reason(StrEnum):

@@ -9,7 +9,7 @@ from apps.dicom import charset
 
 from .codec import Bytes, Fragments, Item, read_unknown_sequence
 from .identity import MIN_PART, Identity
-from .profile import TEXT_VRS, Action, Profile, rules_of, table, vr_of
+from .profile import TEXT_VRS, Action, Profile, Rules, rules_of, table, vr_of
 from .words import vocabulary
 
 _NUMBER_NAMES: Final = re.compile(r"\bIDs?\b|Number|Identif|Locator|Telephone|Telecom|Serial|Barcode", re.IGNORECASE)
@@ -57,21 +57,24 @@ class _Collector:
                 continue
             if type(value) is not bytes or not value:
                 continue
-            vr = element.vr
             kind = kinds.get(tag)
             if kind is None:
                 kind = kinds[tag] = _kind_of(tag, rules_of(kinds.profile))
-            if vr == "UN" and kind == "sequence":
+            if element.vr == "UN" and kind == "sequence":
                 for child in read_unknown_sequence(value) or []:
                     self.visit(child, encodings)
-            elif vr == "PN" or kind == "name":
-                self.names.add((value, tuple(encodings)))
-            elif kind == "number":
-                self.numbers.add((value, tuple(encodings)))
-            elif kind == "words":
-                self.words.add((value[:_MAX_VALUE_BYTES], tuple(encodings)))
-            elif vr in ("DA", "DT") or kind == "date":
-                self.dates.add(value[:10])
+            elif kind or element.vr in ("PN", "DA", "DT"):
+                self._take(element.vr, kind, value, tuple(encodings))
+
+    def _take(self, vr: str, kind: str, value: bytes, encodings: tuple[str, ...]) -> None:
+        if vr == "PN" or kind == "name":
+            self.names.add((value, encodings))
+        elif kind == "number":
+            self.numbers.add((value, encodings))
+        elif kind == "words":
+            self.words.add((value[:_MAX_VALUE_BYTES], encodings))
+        elif vr in ("DA", "DT") or kind == "date":
+            self.dates.add(value[:10])
 
 
 class _Kinds(dict[int, str]):
@@ -87,7 +90,7 @@ def _kinds_of(profile: Profile) -> _Kinds:
     return made
 
 
-def _kind_of(tag: int, rules: "object") -> str:
+def _kind_of(tag: int, rules: Rules) -> str:
     vr = vr_of(tag)
     if tag >> 16 & 1:
         return ""
@@ -100,7 +103,7 @@ def _kind_of(tag: int, rules: "object") -> str:
     row = table().attributes.get(tag)
     if row is None or not row.is_identity:
         return ""
-    action = rules.action(tag)  # type: ignore[attr-defined]
+    action = rules.action(tag)
     if action in (Action.KEEP, Action.CLEAN):
         return ""
     if vr in TEXT_VRS or vr == "AE":
@@ -157,7 +160,8 @@ def blank_names(value: Bytes, identity: Identity) -> bytes | None:
     """Return bytes with names and numbers written in them as text emptied; None when there are none."""
     pattern = _byte_pattern(
         frozenset(name for name in identity.names if len(name) > MIN_PART and name.isascii()),
-        frozenset(number for number in identity.numbers if len(number) > 5 and number.isascii()) | frozenset(identity.dates),
+        frozenset(number for number in identity.numbers if len(number) > 5 and number.isascii())
+        | frozenset(identity.dates),
     )
     if pattern is None or pattern.search(value) is None:
         return None

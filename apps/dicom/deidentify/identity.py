@@ -10,18 +10,29 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final
 
-_WORD = re.compile(r"[^\W\d_]+(?:['’`][^\W\d_]+)*")
+from .lists import word_list
+
+_WORD = re.compile("[^\\W\\d_]+(?:['\u2019`][^\\W\\d_]+)*")
 _ALNUM = re.compile(r"[^\W_]+")
 _DATE = re.compile(r"(?<!\d)(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})")
 _DIGITS = re.compile(r"\d+")
 _SPECIAL: Final = str.maketrans(
-    {"ø": "o", "æ": "ae", "ß": "ss", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "’": "'", "`": "'"}
+    {
+        "ø": "o",
+        "æ": "ae",
+        "ß": "ss",
+        "œ": "oe",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "\u0131": "i",
+        "\u2019": "'",
+        "`": "'",
+    }
 )
 _WRITTEN_OUT: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "å": "aa", "ø": "oe", "ñ": "ny"})
-_NOT_NAMES: Final = frozenset(
-    "dr prof mr mrs ms md phd jr sr ii iii iv med von van de der den del la le du di da el al bin ibn the of and st "
-    "anonymous anonymized anon removed unknown none patient test".split()
-)
+_NOT_NAMES: Final = word_list("not names")
 _SPELLINGS: Final = (("ae", "a"), ("oe", "o"), ("ue", "u"), ("ss", "s"))
 
 MIN_PART: Final = 4
@@ -148,5 +159,6 @@ def _forms(date: str) -> list[str]:
         f"{y}.{m}.{d}",
         f"{d}.{m}.{short}",
         f"{m}.{d}.{short}",
+        f"{short}.{m}.{d}",
     ]
     return joined + split

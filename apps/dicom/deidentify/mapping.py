@@ -12,7 +12,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
-from pydicom.uid import UID_dictionary
+from pydicom._uid_dict import UID_dictionary
 
 from apps.dicom.uid import MAX_LENGTH, UUID_ROOT
 

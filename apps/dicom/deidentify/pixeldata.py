@@ -15,12 +15,24 @@ from .errors import NeedsReviewError, Reason
 VIDEO: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in range(100, 109))
 
 _MEASURED: Final = frozenset(
-    f"1.2.840.10008.5.1.4.1.1.{suffix}" for suffix in ("2", "2.1", "2.2", "4", "4.1", "4.3", "20", "128", "128.1", "130")
+    f"1.2.840.10008.5.1.4.1.1.{suffix}"
+    for suffix in ("2", "2.1", "2.2", "4", "4.1", "4.3", "20", "128", "128.1", "130")
 )
 """CT, MR, PET and NM images and their enhanced forms."""
 _COMPUTED: Final = frozenset(f"1.2.840.10008.5.1.4.1.1.{suffix}" for suffix in ("30", "66.4", "66.5", "66.7", "481.2"))
 """Parametric maps, segmentations, doses: numbers that a program wrote."""
-_SCREEN_WORDS: Final = ("SCREEN", "SNAPSHOT", "CAPTURE", "REPORT", "DOSE", "PROTOCOL", "INFO", "SUMMARY", "GRAPH", "PASTED")
+_SCREEN_WORDS: Final = (
+    "SCREEN",
+    "SNAPSHOT",
+    "CAPTURE",
+    "REPORT",
+    "DOSE",
+    "PROTOCOL",
+    "INFO",
+    "SUMMARY",
+    "GRAPH",
+    "PASTED",
+)
 
 
 def may_show_text(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from ..parse import Header, parse_header
+from apps.dicom.parse import Header, parse_header
 
 
 @dataclass

@@ -140,21 +140,32 @@ class Table:
     content: dict[tuple[str, str], Row]
     """Content items of structured reports, by coding scheme designator and code value."""
     by_vr: dict[str, Row]
+    things: frozenset[int]
+    """Attributes that name a thing rather than describe: manufacturer, model, version, kernel, coil."""
+    times: dict[int, int]
+    """From a date to the time beside it."""
 
 
 @cache
 def table() -> Table:
     """Read the data file."""
-    made = Table("", {}, {}, {}, {})
+    made = Table("", {}, {}, {}, {}, frozenset(), {})
     edition, section = "", ""
+    things = set()
     for line in _DATA.read_text(encoding="utf-8").splitlines():
         if line.startswith("["):
             section = line.strip("[]")
         elif line.startswith("edition\t"):
             edition = line.split("\t")[1]
-        elif line and not line.startswith("#"):
+        elif not line or line.startswith("#"):
+            continue
+        elif section == "names of things":
+            things.add(int(line[:8], 16))
+        elif section == "dates and their times":
+            made.times[int(line[:8], 16)] = int(line[9:17], 16)
+        else:
             _add(made, section, line)
-    return replace(made, edition=edition)
+    return replace(made, edition=edition, things=frozenset(things))
 
 
 def _add(made: Table, section: str, line: str) -> None:

@@ -39,8 +39,8 @@ class Report:
     changes: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How often what was done to which element."""
     pixels: str = "none"
-    """``none``, ``unchanged`` (nobody looked), ``exempt`` (measured or computed, so without text), ``checked`` (a cleaner
-    looked and found nothing) or ``cleaned``."""
+    """``none``, ``unchanged`` (nobody looked), ``exempt`` (measured or computed, so without text), ``checked`` (looked
+    at, nothing found) or ``cleaned``."""
     pixel_regions: int = 0
     high_bits_masked: bool = False
     codestream_places: int = 0

@@ -8,7 +8,9 @@ import re
 from typing import Final
 
 from .identity import Identity, fold
+from .lists import word_list
 from .mapping import Mapper, Shift
+from .profile import table
 from .words import clean_technical, clean_text, defined_terms, vocabulary
 
 REMOVED: Final = "REMOVED"
@@ -45,34 +47,8 @@ _CODE = re.compile(r"[A-Za-z0-9.\-+/%*^(){}\[\]'_,~&?!]{1,64}")
 _STANDARD_ROOT: Final = "1.2.840.10008."
 _MAX_AGE_YEARS: Final = 89
 
-STANDARD_SCHEMES: Final = frozenset(
-    "DCM SRT SCT SNM3 SNOMED LN UCUM FMA RADLEX ICD10 ICD-10 I10 I10P I9 I9C I11 ICDO3 NCIT NCIt NCDR UMLS MSH MA "
-    "RADELEMENT BI ACR IHE IBSI ISO639_1 ISO639_2 ISO3166_1 ISO3166_2 HL7 RO C4 CD2 CPT4 LOINC UCUM RXNORM NYUMCCG NDC "
-    "SCPECG MDC NCIm UNS SDM PALGA NEU HGNC CDT CVX ICD9 JJ1017 POS ISO8601 HPC HI BARI IEEE EPSG UPC UBERON NICIP "
-    "PUBCHEM_CID ITIS_TSN MGI CTV3 DC DCMUID RFC3066 RFC5646 UMLS UBERON ISO_IR_6 99PMP PATHLEX".split()
-)
-_MODALITIES: Final = frozenset("ct mr us xa cr dx pt nm mg rf ot sc sr ko pr px io es gm sm op au hd".split())
-
-TECHNICAL: Final = frozenset(
-    {
-        0x00080070, 0x00081090, 0x00180022, 0x00180024, 0x00181020, 0x00181160, 0x00181180, 0x00181210, 0x00181250, 0x00181251,
-        0x00181260, 0x00181261, 0x00181401, 0x00185010, 0x00185020, 0x00185021, 0x00189005, 0x00189041, 0x00189051, 0x00189315,
-        0x00189360, 0x00201040, 0x00281054, 0x00281055, 0x00283003, 0x00541100, 0x00541101, 0x00541103, 0x00541105, 0x00187001,
-        0x0018702A, 0x0018702B, 0x00187004, 0x00181081, 0x00181405, 0x00209421, 0x00620006,
-    }
-)  # fmt: skip
-"""Attributes that name a thing: manufacturer, model, version, sequence, filter, grid, kernel, coil, plate, detector."""
-
-# Dates and the times that belong to them.
-DATE_TO_TIME: Final[dict[int, int]] = {
-    0x00080012: 0x00080013, 0x00080020: 0x00080030, 0x00080021: 0x00080031, 0x00080022: 0x00080032, 0x00080023: 0x00080033,
-    0x00080024: 0x00080034, 0x00080025: 0x00080035, 0x00181012: 0x00181014, 0x00181200: 0x00181201, 0x0018700C: 0x0018700E,
-    0x00380020: 0x00380021, 0x00380030: 0x00380032, 0x00400002: 0x00400003, 0x00400004: 0x00400005, 0x00400244: 0x00400245,
-    0x00400250: 0x00400251, 0x00402004: 0x00402005, 0x0040A121: 0x0040A122, 0x00700082: 0x00700083, 0x30060008: 0x30060009,
-    0x300A0006: 0x300A0007, 0x300A022C: 0x300A022E, 0x300E0004: 0x300E0005, 0x30080024: 0x30080025, 0x30080250: 0x30080251,
-    0x00320032: 0x00320033, 0x00320034: 0x00320035, 0x00321000: 0x00321001, 0x00321010: 0x00321011, 0x00321040: 0x00321041,
-    0x00321050: 0x00321051,
-}  # fmt: skip
+STANDARD_SCHEMES: Final = word_list("coding schemes")
+_MODALITIES: Final = word_list("modalities")
 
 
 def shift_date(text: str, time: str, shift: Shift) -> str:
@@ -128,7 +104,8 @@ def shift_datetime(text: str, shift: Shift) -> str:
     year, *rest, fraction, _ = match.groups()
     numbers = [int(part) if part else default for part, default in zip(rest, (1, 1, 0, 0, 0), strict=True)]
     try:
-        moment = datetime.datetime(int(year), *numbers[:4], min(numbers[4], 59))  # noqa: DTZ001 the value has no zone
+        month, day, hour, minute, second = numbers
+        moment = datetime.datetime(int(year), month, day, hour, minute, min(second, 59))  # noqa: DTZ001 it has no zone
         seconds = shift.seconds if rest[2] else 0
         moment -= datetime.timedelta(shift.days, seconds)
     except (ValueError, OverflowError):
@@ -155,6 +132,7 @@ def clean_integer(text: str, identity: Identity) -> str:
     if _IS.fullmatch(text) is None:
         return ""
     digits = text.lstrip("+-")
+    digits = digits.lstrip("0")
     if len(digits) >= 5 and (digits in identity.numbers or digits in identity.dates or len(digits) > 8):
         return ""
     return text
@@ -164,10 +142,18 @@ def clean_decimal(text: str, identity: Identity) -> str:
     """Return a DS value that is a number and nobody's; '' otherwise."""
     if _DS.fullmatch(text) is None:
         return ""
-    digits = text.lstrip("+-")
-    if len(digits) >= 5 and digits.isdigit() and (digits in identity.numbers or digits in identity.dates):
+    digits = "".join(part for part in text if part.isdigit())
+    if len(digits) < 5:
+        return text
+    whole = text.lstrip("+-").split(".")[0].lstrip("0")
+    known = identity.numbers | identity.dates
+    if digits in known or digits.lstrip("0") in known or (len(whole) >= 5 and whole in known):
         return ""
-    return text
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    return "" if number.is_integer() and str(abs(int(number))) in known else text
 
 
 def clean_term(text: str, identity: Identity) -> str:
@@ -224,4 +210,4 @@ def is_standard_scheme(scheme: str) -> bool:
 
 def clean_words(tag: int, text: str, identity: Identity) -> str:
     """Clean a description word by word; what names a thing rather than describes, with more leave."""
-    return clean_technical(text, identity) if tag in TECHNICAL else clean_text(text, identity)
+    return clean_technical(text, identity) if tag in table().things else clean_text(text, identity)

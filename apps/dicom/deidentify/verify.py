@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydicom import dcmread
+from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.uid import UID_dictionary
 
 from apps.dicom.errors import DicomError
 
 from . import engine, harvest
 from .batch import PARTIAL, files_below
-from .codec import walk
+from .codec import Item, walk
 from .identity import Identity, fold
 from .profile import Profile, vr_of
 from .words import vocabulary
@@ -110,7 +110,7 @@ def known_of_files(originals: Iterable[bytes], profile: Profile) -> Known:
     return known
 
 
-def _uids(elements: engine.Item) -> set[str]:
+def _uids(elements: Item) -> set[str]:
     found: set[str] = set()
     for element, _, _ in walk(elements):
         if (element.vr == "UI" or vr_of(element.tag) == "UI") and isinstance(element.value, bytes):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from .identity import Identity, fold
+from .lists import word_list
 
 _VOCABULARY: Final = Path(__file__).with_name("clinical_words.txt")
 
@@ -19,7 +20,9 @@ _VOCABULARY: Final = Path(__file__).with_name("clinical_words.txt")
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)?(?![^\W\d_])|[^\W_]+")
 _LETTERS_AND_DIGITS = re.compile(r"([a-z]{1,4})(\d{1,3})([a-z]{0,2})|(\d{1,4})([a-zµ]{1,5})(\d{0,2})", re.ASCII)
 _NUMBER_FIRST = re.compile(r"\d{1,3}([a-z]{3,})", re.ASCII)
-_TECHNICAL = re.compile(r"[a-z]{1,4}|(?=.{2,10}$)[a-z]+\d{1,4}[a-z0-9]{0,4}|(?=.{2,8}$)\d{1,4}[a-z]+\d{0,2}[a-z]?", re.ASCII)
+_TECHNICAL = re.compile(
+    r"[a-z]{1,4}|(?=.{2,10}$)[a-z]+\d{1,4}[a-z0-9]{0,4}|(?=.{2,8}$)\d{1,4}[a-z]+\d{0,2}[a-z]?", re.ASCII
+)
 _VERSION = re.compile(r"\d{1,4}(?:[._\-]\d{1,4}){0,5}")
 _DATE_LIKE = re.compile(r"(?<!\d)(?:19|20)\d\d(?!\d)|(?<!\d)[0-3]?\d[._\-][0-3]?\d[._\-]\d\d(?!\d)")
 _NUMBERED = re.compile(r"([a-z]{3,})\d{1,2}", re.ASCII)
@@ -29,64 +32,21 @@ _BLANKS = re.compile(r"[ \t]{2,}")
 _DIMENSIONS = re.compile(r"\d{1,4}(?:\.\d+)?[ ]?(?:[x*/][ ]?\d{1,4}(?:\.\d+)?){1,2}")
 _DECIMALS = re.compile(r"\d{1,3}[.,]\d{1,3}|\d{1,3}")
 
-_PREFIXES: Final = frozenset(
-    "t l c s th te tr ti h b d i j u v p r g fov sl st se ser im br bv bl hr hs gr ax sag cor ct mr dti adc bval ge rt "
-    "lt tau phase ph no nr slice frame f w q e k n m x z lc vb va vd xa ve ibv bf fc fl asir dlr dlir idose tp scan "
-    "acq ch hd iv".split()
-)
-_UNITS: Final = frozenset(
-    "mm cm m um nm ml l dl cc mg g kg mcg ug kv kvp ma mas ms s sec min h hz khz mhz t d x w bit px gy mgy cgy bq mbq gbq "
-    "kbq ci mci hu ppm mmhg bpm fps deg st nd rd th y yr yrs yo wk wks mo months weeks days hrs ch dir nex k a b f p "
-    "slices frames".split()
-)
-_YEARS_OLD: Final = frozenset("y yo yr yrs year years old jahre jahriger jahrige jahrig ans anos anni age aged".split())
-_MEASURES: Final = _UNITS - {
-    "x",
-    "w",
-    "a",
-    "b",
-    "f",
-    "p",
-    "k",
-    "d",
-    "st",
-    "nd",
-    "rd",
-    "th",
-    "y",
-    "yr",
-    "yrs",
-    "yo",
-    "h",
-    "min",
-}
-_WORD_PREFIXES: Final = (
-    "anti", "bi", "endo", "epi", "extra", "hyper", "hypo", "infra", "inter", "intra", "micro", "milli", "multi", "non",
-    "para", "peri", "post", "pre", "re", "retro", "semi", "sub", "supra", "trans", "tri", "un", "mal", "co", "over", "under",
-)  # fmt: skip
+_PREFIXES: Final = word_list("numbered")
+_UNITS: Final = word_list("units")
+_MEASURES: Final = word_list("measures")
+_YEARS_OLD: Final = word_list("years")
+_SINGLE_LETTERS: Final = word_list("single letters")
+_TITLES: Final = word_list("titles")
+_WEAK_TITLES: Final = word_list("weak titles")
+_MODALITY_TITLES: Final = word_list("modality titles")
+_MONTHS: Final = word_list("months")
+_WORD_PREFIXES: Final = tuple(sorted(word_list("prefixes")))
 _WORD_ENDINGS: Final = (
     ("ies", ("y",)), ("ied", ("y",)), ("es", ("e", "", "is")), ("s", ("",)), ("ed", ("e", "")), ("ing", ("e", "")),
     ("ly", ("",)), ("ally", ("al", "")), ("al", ("", "e")), ("ous", ("", "e")), ("ation", ("e", "")), ("en", ("", "e")),
     ("er", ("", "e")), ("em", ("", "e")), ("e", ("",)), ("n", ("",)),
 )  # fmt: skip
-_SINGLE_LETTERS: Final = frozenset("a b c d f h i l m n o p r s t u v w x y z c e k g")
-_TITLES: Final = frozenset(
-    "dr drs prof professor doctor mr mrs ms miss herr herrn frau hr fr dott dra mme mlle monsieur madame sr sra senor senora nurse "
-    "sister rn rt technologist operator tech mtra radiographer sonographer physician radiologist surgeon cardiologist referrer "
-    "named name called signed by von med dipl ing schwester pfleger arzt arztin zuweiser mother father wife husband spouse "
-    "daughter son brother mutter vater ehefrau ehemann contact attn cc c/o".split()
-) - {"rt", "cc", "sr", "name"}
-_MODALITY_TITLES: Final = frozenset({"mr", "dr", "ms", "hr", "ing"})
-_WEAK_TITLES: Final = frozenset(
-    "by von med called physician radiologist surgeon mother father wife husband daughter son brother operator tech contact "
-    "technologist sister nurse doctor fr hr".split()
-)
-_MONTHS: Final = frozenset(
-    "january february march april may june july august september october november december jan feb mar apr jun jul aug sep "
-    "sept oct nov dec januar februar marz maerz mai juni juli oktober dezember dez okt janvier fevrier mars avril juin "
-    "juillet aout septembre octobre novembre decembre enero febrero marzo abril mayo junio julio agosto septiembre octubre "
-    "noviembre diciembre gennaio febbraio aprile maggio giugno luglio settembre ottobre dicembre".split()
-)
 
 
 @cache
@@ -124,13 +84,16 @@ def is_known(folded: str) -> bool:
     stems += [folded[len(prefix) :] for prefix in _WORD_PREFIXES if folded.startswith(prefix)]
     if any(len(stem) >= 5 and stem in words and stem not in names for stem in stems[1:]):
         return True
-    for stem in stems:
-        for ending, others in _WORD_ENDINGS:
-            base = stem[: -len(ending)]
-            if stem.endswith(ending) and len(base) >= 4:
-                if any(len(base + other) >= 5 and base + other in words and base + other not in names for other in others):
-                    return True
-    return False
+    return any(_has_known_base(stem, ending, others) for stem in stems for ending, others in _WORD_ENDINGS)
+
+
+def _has_known_base(stem: str, ending: str, others: tuple[str, ...]) -> bool:
+    """Say whether a word without its ending, or with another, is in the vocabulary and nobody's name."""
+    words, names = vocabulary()
+    base = stem[: -len(ending)]
+    if not stem.endswith(ending) or len(base) < 4:
+        return False
+    return any(len(base + other) >= 5 and base + other in words and base + other not in names for other in others)
 
 
 def clean_technical(text: str, identity: Identity) -> str:
@@ -197,8 +160,8 @@ def _may_stay(folded: list[str], number: int, identity: Identity, *, is_technica
     before = folded[number - 1] if number else ""
     after = folded[number + 1] if number + 1 < len(folded) else ""
     if token.isalpha() and len(token) > 1 and token not in _MONTHS and is_known(token):
-        # A known word is nobody's name unless it is just that: "handle" is not Hand.
-        return token not in identity.names
+        # A known word is nobody's name unless it is just that: "handle" is not Hand. "Hands" may be.
+        return token not in identity.names if token in words else not identity.has_word(token)
     if identity.has_word(token):
         return False
     if is_technical and token not in _MONTHS and _TECHNICAL.fullmatch(token) is not None:
@@ -213,7 +176,7 @@ def _may_stay(folded: list[str], number: int, identity: Identity, *, is_technica
 def _number_may_stay(token: str, before: str, after: str) -> bool:
     if before in _MONTHS or after in _MONTHS:
         return False
-    whole = token.split(".")[0].split(",")[0]
+    whole = token.replace(",", ".").split(".", maxsplit=1)[0]
     if whole.isdigit() and 90 <= int(whole) <= 130 and (after in _YEARS_OLD or before in _YEARS_OLD):
         return False
     return len(token) <= 7

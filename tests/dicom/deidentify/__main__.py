@@ -18,7 +18,7 @@ def measure(seed: int, count: int, profile: str) -> Score:
     total = Score()
     for planted in hiding.instances(seed, count):
         try:
-            result = deidentify(planted.data, chosen, mapper)
+            result = deidentify(planted.data, chosen, mapper, pixel_cleaner=lambda job: None)
         except NeedsReviewError:
             total.refused += 1
             continue

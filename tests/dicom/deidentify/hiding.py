@@ -76,7 +76,9 @@ def overlay(planter: Planter, made: Dataset) -> None:
         made.add(DataElement(group << 16 | 0x0022, "LO", planter.encodable(planter.needle("overlay description"))))
         made.add(DataElement(group << 16 | 0x0040, "CS", "G"))
         made.add(DataElement(group << 16 | 0x1500, "LO", planter.encodable(planter.needle("overlay label"))))
-        made.add(DataElement(group << 16 | 0x3000, "OW", f"{ascii_name(planter)}{planter.person.mrn}".encode().ljust(32)))
+        made.add(
+            DataElement(group << 16 | 0x3000, "OW", f"{ascii_name(planter)}{planter.person.mrn}".encode().ljust(32))
+        )
         made.add(DataElement(group << 16 | 0x4000, "LT", planter.encodable(planter.needle("overlay comments"))))
 
 
@@ -140,7 +142,9 @@ def structured_report(planter: Planter, made: Dataset) -> None:
     container = Dataset()
     container.RelationshipType, container.ValueType = "CONTAINS", "CONTAINER"
     container.ConceptNameCodeSequence = concept("121070", "Findings")
-    container.ContentSequence = Sequence([text(planter.sentence("SR text")), text(planter.encodable(planter.needle("SR")), "121022", "Accession Number")])
+    container.ContentSequence = Sequence(
+        [text(planter.sentence("SR text")), text(planter.encodable(planter.needle("SR")), "121022", "Accession Number")]
+    )
     made.ContentSequence = Sequence([observer, moment, container, text(planter.sentence("SR root text"))])
     verifier = Dataset()
     verifier.VerifyingObserverName = "^".join(planter.person.operator)
@@ -187,7 +191,11 @@ def waveform(planter: Planter, made: Dataset) -> None:
     group = Dataset()
     group.MultiplexGroupLabel = planter.encodable(planter.needle("multiplex label"))[:16]
     group.ChannelDefinitionSequence = Sequence([channel])
-    group.add(DataElement(0x54001010, "OW", f"\1\2\3\4{ascii_name(planter)}{planter.person.mrn}\5\6".encode().ljust(60, b"\0")))
+    group.add(
+        DataElement(
+            0x54001010, "OW", f"\1\2\3\4{ascii_name(planter)}{planter.person.mrn}\5\6".encode().ljust(60, b"\0")
+        )
+    )
     made.WaveformSequence = Sequence([group])
     planter.places.append("waveform")
 

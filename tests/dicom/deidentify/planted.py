@@ -59,7 +59,16 @@ PEOPLE = (
     ("ISO_IR 192", "Nakamurase", "Hanakomi", "中村瀬^花子美", "なかむらせ^はなこみ"),
     ("", "Thistlewhite", "Bartholomea", "", ""),
 )
-STAFF = ("Quackenbush", "Ferdinanda", "Oyelarano", "Temitopein", "Vandersloot", "Wilhelmynus", "Brandauerin", "Ottokarla")
+STAFF = (
+    "Quackenbush",
+    "Ferdinanda",
+    "Oyelarano",
+    "Temitopein",
+    "Vandersloot",
+    "Wilhelmynus",
+    "Brandauerin",
+    "Ottokarla",
+)
 PLACES = ("Krummbachtal", "Sankt-Veitshausen", "Llanfairpwll", "Eichenzellweg", "Przemyslany")
 CLINICAL = (
     "CT chest with intravenous contrast, portal venous phase",
@@ -238,7 +247,14 @@ def number_spellings(number: str) -> list[str]:
 def phone_spellings(phone: str) -> list[str]:
     """The ways people write a telephone number."""
     area, first, last = phone.split("-")
-    return [phone, f"({area}) {first} {last}", f"+49 {area[1:]} {first}{last}", f"{area}/{first}{last}", f"{area}{first}{last}", f"{area}.{first}.{last}"]
+    return [
+        phone,
+        f"({area}) {first} {last}",
+        f"+49 {area[1:]} {first}{last}",
+        f"{area}/{first}{last}",
+        f"{area}{first}{last}",
+        f"{area}.{first}.{last}",
+    ]
 
 
 class Planter:
@@ -311,7 +327,12 @@ class Planter:
             self.words.append(words)
             self.word_places.append(place)
         needle = self.needle(place)
-        forms = (f"{words} {needle}", f"{needle}: {words}", f"{words}; seen by {needle}", f"{words}\r\nPatient {needle}")
+        forms = (
+            f"{words} {needle}",
+            f"{needle}: {words}",
+            f"{words}; seen by {needle}",
+            f"{words}\r\nPatient {needle}",
+        )
         return self.encodable(self.rng.choice(forms))
 
     def value(self, vr: str, place: str, *, is_description: bool) -> Any:
@@ -431,7 +452,9 @@ def base(planter: Planter, sop_class: UID) -> Dataset:
     made.SeriesDate = made.AcquisitionDate = made.ContentDate = "20190412"
     made.SeriesTime = made.AcquisitionTime = made.ContentTime = "102030.250000"
     made.StudyDescription = planter.sentence("StudyDescription")[:60] if rng.random() < 0.5 else "Thorax Routine"
-    planter.needles.update({who.mrn: "core", who.accession: "core", who.phone: "core", who.uid: "core", who.place: "core"})
+    planter.needles.update(
+        {who.mrn: "core", who.accession: "core", who.phone: "core", who.uid: "core", who.place: "core"}
+    )
     planter.needles.update({who.insurance: "core", who.family: "core", who.given: "core"})
     for part in (*who.ideographic.split("^"), *who.phonetic.split("^")):
         if part:
