@@ -24,6 +24,7 @@ from tests.world import (
     NOT_OF_LINKS,
     NUMBERS,
     OF_LINKS,
+    OF_REQUESTS,
     Answer,
     World,
     ask_both,
@@ -115,7 +116,7 @@ def test_a_role_reaches_what_it_may_and_nothing_else_AUTHZ_01(alpha: World, pass
 
 
 # What another person of the clinic has begun is not listed for a limited member either.
-SOMEBODY_ELSES = {"upload-batch", "upload-progress", "upload-files", "upload-close", "upload-results"}
+SOMEBODY_ELSES = {"upload-batch", "upload-progress", "upload-close", "upload-results", "upload-tus-file"}
 
 
 def test_a_limited_member_finds_only_what_was_granted_AUTHZ_01(alpha: World) -> None:
@@ -181,6 +182,26 @@ def test_a_member_of_the_clinic_is_nobody_to_a_link_SHARE_06(alpha: World, as_al
     for pattern in OF_LINKS:
         theirs = alpha.arguments(pattern.name, 1)
         assert_nothing_there(as_alice, url_of(pattern, "", theirs), url_of(pattern, "", missing(theirs)))
+
+
+def test_a_request_for_images_opens_itself_and_nothing_else_SHARE_06(alpha: World, as_alice: Client) -> None:
+    erin = alpha.decisions.senders[1]
+    seen = 0
+    for pattern in OF_REQUESTS:
+        for answer in ask_both(erin, url_of(pattern, "", alpha.arguments(pattern.name, 1))):
+            seen += answer.status in (200, 201, 204)
+            assert answer.status < 500, answer
+            # Not even what she has sent herself comes back.
+            assert not holds(answer, alpha.clinic, *NUMBERS), answer
+        other = alpha.arguments(pattern.name, 2)
+        assert_nothing_there(erin, url_of(pattern, "", other), url_of(pattern, "", missing(other)))
+        own = alpha.arguments(pattern.name, 1)
+        assert_nothing_there(as_alice, url_of(pattern, "", own), url_of(pattern, "", missing(own)))
+    assert seen > 3
+    for pattern in [*NOT_OF_LINKS, *OF_LINKS]:
+        for answer in ask_both(erin, url_of(pattern, "alpha", alpha.arguments(pattern.name, 1))):
+            assert answer.status in {302, 401, 403, 404, 405}, answer
+            assert not holds(answer, alpha.clinic, *NUMBERS), answer
 
 
 def test_a_revoked_link_opens_nothing_SHARE_03(alpha: World) -> None:
