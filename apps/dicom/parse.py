@@ -195,11 +195,20 @@ def parse_header(file: BinaryIO) -> Header:
         # pydicom says OSError where a sequence ends in the middle of an item; a broken disk says it with a number.
         if error.errno is not None:
             raise
-        raise RejectedError(Code.TRUNCATED) from error
+        raise RejectedError(Code.TOO_DEEP if _has_recursed(error) else Code.TRUNCATED) from error
     except Exception as error:
         # Not a hole but the wall: pydicom raises almost anything on damaged input, by design of its lazy reading.
         logging.getLogger(__name__).info("unreadable DICOM: %s", type(error).__name__)
         raise RejectedError(Code.MALFORMED) from error
+
+
+def _has_recursed(error: BaseException | None) -> bool:
+    """Say whether an error stands for too deep a recursion: pydicom makes an OSError of it at the head of an item."""
+    while error is not None:
+        if isinstance(error, RecursionError):
+            return True
+        error = error.__context__
+    return False
 
 
 class _BoundedFile(io.RawIOBase):
