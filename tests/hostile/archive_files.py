@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 
+from tests.dicom.files import element
 from tests.hostile import raw
 from tests.hostile.cases import EXPANDED, Case, rejected, uid_for
 from tests.ingest.files import part10
@@ -34,7 +35,8 @@ def opened(name: str, make: Callable[[], bytes], **members: int) -> Case:
 
 def good(name: str) -> bytes:
     """An instance that may be stored, another for each name."""
-    return part10(SOPInstanceUID=uid_for(f"archive {name}"), StudyInstanceUID=uid_for("archives", "study"))
+    uids = {"StudyInstanceUID": uid_for("archives", "study"), "SeriesInstanceUID": uid_for("archives", "series")}
+    return part10(SOPInstanceUID=uid_for(f"archive {name}"), **uids)
 
 
 def pack(members: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytearray:
@@ -399,16 +401,25 @@ def disc(
     return bytes(image)
 
 
+SIZE = 1500
+
+
+def sized(name: str) -> bytes:
+    """A good instance of exactly SIZE bytes."""
+    data = good(name)
+    return data + element(0xFFFCFFFC, "OB", bytes(SIZE - len(data) - 12))
+
+
 def discs() -> Iterator[Case]:
     """Images of discs whose directories lie."""
-    first = good("disc")
-    size = len(first)
+    size = SIZE
+    first = sized("disc")
     yield opened("a disc as it should be", lambda: disc({b"IM1.;1": (30, size, 0)}, {30: first}), stored=1)
     for name, (block, length, flags) in {
         "a directory that holds itself": (20, 2048, 2),
         "a directory in the middle of a file": (30, 0, 2),
     }.items():
-        unique = good(name)
+        unique = sized(name)
         yield opened(
             name,
             lambda n=name, b=block, s=length, f=flags, u=unique: disc(
@@ -419,21 +430,21 @@ def discs() -> Iterator[Case]:
     outside = "a file outside of the image"
     yield opened(
         outside,
-        lambda: disc({b"A.;1": (0x7FFFFFF0, 5000, 0), b"B.;1": (30, size, 0)}, {30: good(outside)}),
+        lambda: disc({b"A.;1": (0x7FFFFFF0, 5000, 0), b"B.;1": (30, size, 0)}, {30: sized(outside)}),
         stored=1,
         rejected__archive_member_damaged=1,
     )
     huge = "a file of 4 GB"
     yield opened(
         huge,
-        lambda: disc({b"A.;1": (30, 0xFFFFFFF0, 0), b"B.;1": (32, size, 0)}, {32: good(huge)}),
+        lambda: disc({b"A.;1": (30, 0xFFFFFFF0, 0), b"B.;1": (32, size, 0)}, {32: sized(huge)}),
         stored=1,
         rejected__archive_member_damaged=1,
     )
     twice = "one file under twenty names"
     yield opened(
         twice,
-        lambda: disc({b"N%02d.;1" % n: (30, size, 0) for n in range(4)}, {30: good(twice)} | {60: bytes(9000)}),
+        lambda: disc({b"N%02d.;1" % n: (30, size, 0) for n in range(4)}, {30: sized(twice)} | {60: bytes(9000)}),
         stored=1,
         duplicate__same_bytes=3,
     )
