@@ -276,13 +276,24 @@ def _read_to_garbage(data: Bytes, syntax: Syntax, at: int) -> tuple[Item | None,
         except (RejectedError, struct.error):
             if at + 4 > len(data):
                 return found, at
-            group, element = reader.tag.unpack_from(data, at)
-            tag = group << 16 | element
-            is_lower = bool(found) and tag <= found[-1].tag
-            is_element = not is_lower and (standard_vr(tag) != "UN" or bool(group & 1))
-            return (None if is_element or not found else found), at
+            return (None if not found or _may_be_element(reader, at, found) else found), at
         found += more
     return found, at
+
+
+def _may_be_element(reader: _Reader, at: int, before: Item) -> bool:
+    """Say whether the bytes at ``at`` may be the head of the element that follows ``before``."""
+    data = reader.data
+    group, element = reader.tag.unpack_from(data, at)
+    tag = group << 16 | element
+    if tag <= before[-1].tag:
+        return False
+    if reader.syntax.is_explicit and bytes(data[at + 4 : at + 6]) not in VRS:
+        return False
+    if not group & 1:
+        return standard_vr(tag) != "UN"
+    creator = group << 16 | element >> 8
+    return element < 0x100 or any(one.tag == creator for one in before)
 
 
 def _read_to_pixels(data: Bytes, syntax: Syntax, at: int) -> tuple[Item | None, int]:

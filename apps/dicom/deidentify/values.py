@@ -11,7 +11,7 @@ from .identity import Identity, fold
 from .lists import word_list
 from .mapping import Mapper, Shift
 from .profile import table
-from .words import clean_technical, clean_text, defined_terms, vocabulary
+from .words import clean_technical, clean_text, defined_terms, vocabulary, without_numbers
 
 REMOVED: Final = "REMOVED"
 """Stands where a text had to go and its attribute may not be empty."""
@@ -169,7 +169,7 @@ def clean_term(text: str, identity: Identity) -> str:
             return ""
         if folded.isalpha() and len(folded) > 3:
             return ""
-        if folded.isdigit() and len(folded) > 5:
+        if folded.isdigit() and (len(folded) > 6 or identity.has_date_like(folded)):
             return ""
         if len(folded) > 6:
             return ""
@@ -194,8 +194,9 @@ def keep_class_uid(uid: str, identity: Identity, mapper: Mapper) -> str:
 
 def keep_text(text: str, identity: Identity) -> str:
     """Return a text that an option retains, without the words that are this patient's or the staff's."""
+    text = without_numbers(text, identity)
     kept = [word for word in re.split(r"(\W+|_)", text) if not (word and identity.has_word(fold(word)))]
-    return "".join(kept).strip() if len(kept) > 0 else ""
+    return "".join(kept).strip()
 
 
 def code_value_is_safe(value: str, identity: Identity) -> bool:

@@ -150,6 +150,16 @@ def _banned_spans(text: str, identity: Identity, *, is_technical: bool) -> list[
     return spans
 
 
+def without_numbers(text: str, identity: Identity) -> str:
+    """Return ``text`` without the numbers and dates of an identity, in whatever groups they are written."""
+
+    def replaced(run: "re.Match[str]") -> str:
+        digits = "".join(part for part in run.group() if part.isdigit())
+        return "" if identity.has_number(digits) or identity.has_date_like(run.group()) else run.group()
+
+    return _DIGIT_RUN.sub(replaced, text)
+
+
 def _is_within(span: tuple[int, int], spans: list[tuple[int, int]]) -> bool:
     return any(start < span[1] and span[0] < end for start, end in spans)
 

@@ -356,12 +356,12 @@ def _instance(seed: int, number: int, rows: list[tuple[int, str, bool]]) -> Plan
     whole = references(planter, made)
     unlisted = [(tag, vr, vr in ("LT", "UT", "ST", "LO")) for tag, vr in rng.sample(_UNLISTED, 5)]
     attributes(planter, made, rows + unlisted)
-    # The same attribute, but with a VR it does not have.
+    for hide in rng.sample(HIDING, 4):
+        hide(planter, made)
+    # An attribute with a VR it does not have.
     wrong = rng.choice(rows)
     if wrong[0] not in made and vr_of(wrong[0]) != "SQ":
         planter.plant(made, wrong[0], rng.choice(("LO", "UT", "UN", "OB", "LT", "SQ")), f"{wrong[0]:08X} wrong VR")
-    for hide in rng.sample(HIDING, 4):
-        hide(planter, made)
     array = None
     choice = rng.randrange(10)
     if choice < 5:

@@ -394,6 +394,7 @@ class Planter:
 
     def plant(self, target: Dataset, tag: int, vr: str, place: str, *, is_description: bool = False) -> None:
         """Plant into one attribute."""
+        self.places.append(place)
         if vr == "SQ":
             inner = Dataset()
             self.plant(inner, 0x0040A123, "PN", place + "/PN")

@@ -81,7 +81,7 @@ def texts(dataset: Dataset) -> list[str]:
 def score(total: Score, planted: Planted, data: bytes) -> None:
     """Add one instance."""
     total.instances += 1
-    total.plants += len(planted.places)
+    total.plants += len(set(planted.places))
     try:
         made = dcmread(io.BytesIO(data))
         said = texts(made) + texts(made.file_meta)

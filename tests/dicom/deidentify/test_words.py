@@ -13,7 +13,7 @@ def identity() -> Identity:
     made = Identity()
     made.add_name("Zellweger^Karoline^Anna^Dr.=王秀^东梅")
     made.add_name("Müller-Lüdenscheidt^Jörg")
-    made.add_name("Hand^Rose")
+    made.add_name("Anat^Rose")
     made.add_number("MRN-884-2193")
     made.add_number("030/123456")
     made.add_date("19570314")
@@ -34,7 +34,7 @@ CLEANED = {
     "muellerluedenscheidt brain": "brain",
     "王秀 brain 东梅": "brain",
     "rose knee": "knee",
-    "handle knee": "handle knee",
+    "anatomy knee": "anatomy knee",
     "brain 8842193": "brain",
     "brain 884 2193": "brain",
     "brain MRN:884.2193": "brain",
