@@ -15,9 +15,15 @@ from apps.accounts.models import ApiToken, User
 from apps.accounts.roles import Scope
 from apps.audit.services import Context, record
 from apps.clinics.models import Clinic
+from apps.clinics.services import Asked, PreparedQuery
 
 PREFIX: Final = "vbx_"
 DEFAULT_DAYS: Final = 365
+
+
+_WITH_DIGEST = PreparedQuery(
+    lambda: ApiToken.objects.select_related("clinic").filter(token_sha256=Asked("digest"))  # unique
+)
 
 
 def create_api_token(
@@ -62,7 +68,7 @@ def find_token(secret: str) -> ApiToken | None:
     if not secret.startswith(PREFIX):
         return None
     digest = hashlib.sha256(secret.encode()).digest()
-    token = ApiToken.objects.select_related("clinic").filter(token_sha256=digest).first()
+    token = _WITH_DIGEST.first(digest=digest)
     return token if token is not None and token.is_live else None
 
 

@@ -20,6 +20,7 @@ from apps.audit.models import AuditEvent, Outcome, Seal, columns_of
 from apps.audit.receipts import NotSealedError, proof_of
 from apps.audit.seal import recent_unsealed_events, seal_events
 from apps.audit.verify import ChainReport, Problem, verify_trail
+from apps.clinics.services import Asked, PreparedQuery
 
 __all__ = [
     "COVER_SECONDS",
@@ -45,6 +46,21 @@ COVER_SECONDS: Final = 300
 
 _VERB = re.compile(r"[a-z][a-z_]*(\.[a-z][a-z_]*)+")
 _REFERENCE = re.compile(r"[A-Za-z0-9_.:-]{0,64}")
+
+
+_COVERING = PreparedQuery(
+    lambda: AuditEvent.objects.filter(
+        session_hash=Asked("session_hash"),
+        object_reference=Asked("object_reference"),
+        timestamp__gte=Asked("since"),
+        clinic_id=Asked("clinic_id"),
+        verb=Asked("verb"),
+        object_kind=Asked("object_kind"),
+        outcome=Outcome.SUCCESS,
+        actor_kind=Asked("actor_kind"),
+        actor_reference=Asked("actor_reference"),
+    ).order_by("-timestamp")
+)
 
 
 @dataclass(frozen=True)
@@ -123,19 +139,17 @@ def covering_event(
     """
     if not context.actor_reference or not object_reference:
         return None
-    events = AuditEvent.objects.filter(
-        session_hash=context.session_hash[:64],
-        object_reference=object_reference,
-        timestamp__gte=timezone.now() - timedelta(seconds=max_age_seconds),
-        clinic_id=clinic_id,
-        verb=verb,
-        object_kind=object_kind,
-        outcome=Outcome.SUCCESS,
-        actor_kind=context.actor_kind,
-        actor_reference=context.actor_reference[:64],
-    )
     try:
-        return events.order_by("-timestamp").first()
+        return _COVERING.first(
+            session_hash=context.session_hash[:64],
+            object_reference=object_reference,
+            since=timezone.now() - timedelta(seconds=max_age_seconds),
+            clinic_id=clinic_id,
+            verb=verb,
+            object_kind=object_kind,
+            actor_kind=context.actor_kind,
+            actor_reference=context.actor_reference[:64],
+        )
     except Error as error:
         raise AuditUnavailableError from error
 

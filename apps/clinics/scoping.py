@@ -47,6 +47,14 @@ def scoped_clinic_id() -> int | None:
     return cast("int", clinic.pk)
 
 
+def required_clinic_id() -> int:
+    """Return the id of the clinic whose scope is open; raises ScopeError without any, also where scopes are lifted."""
+    clinic_id = scoped_clinic_id()
+    if clinic_id is None:
+        raise ScopeError("No clinic was chosen: this works inside the scope of one clinic only.")
+    return clinic_id
+
+
 def scoped_edition() -> str | None:
     """Return the edition whose scope is open, None when scopes are lifted; outside any scope the clinic's own, ""."""
     state: dict[str, Any] = get_scope()

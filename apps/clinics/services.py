@@ -1,6 +1,9 @@
-"""Create and find clinics."""
+"""The door of the clinics room: create a clinic, and ask what is asked all the time."""
 
 from apps.clinics.models import Clinic
+from apps.clinics.prepared import Asked, PreparedQuery
+
+__all__ = ["Asked", "PreparedQuery", "create_clinic"]
 
 
 def create_clinic(slug: str, name: str, *, locale: str = "en", time_zone: str = "UTC") -> Clinic:

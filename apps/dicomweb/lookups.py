@@ -5,11 +5,45 @@ from __future__ import annotations
 from django.db.models import QuerySet
 from django.http import Http404
 
+from apps.clinics.services import Asked, PreparedQuery
 from apps.dicomweb.errors import BadRequestError
 from apps.storage.models import Blob
 from apps.studies.models import Instance, Series, Study
 
 MAX_FRAMES_A_REQUEST = 10_000
+
+# What names a row in URLs and in the trail; the rest of it is read when somebody asks.
+_NAMES = ("clinic", "public_id", "source_reference")
+_NAMES_OF_STUDY = (*_NAMES, "study_instance_uid", *(f"patient__{name}" for name in _NAMES))
+_NAMES_OF_SERIES = ("clinic", "public_id", "series_instance_uid")
+_ONE_SERIES: PreparedQuery[Series] = PreparedQuery(
+    lambda: Series.objects.select_related("study__patient", "metadata_blob", "thumbnail_blob").filter(
+        series_instance_uid=Asked("series_instance_uid"),
+        study__study_instance_uid=Asked("study_instance_uid"),
+    )
+)
+_ONE_INSTANCE: PreparedQuery[Instance] = PreparedQuery(
+    lambda: (
+        Instance.objects.select_related("series__study__patient", "blob")
+        .filter(
+            sop_instance_uid=Asked("sop_instance_uid"),
+            series__series_instance_uid=Asked("series_instance_uid"),
+            series__study__study_instance_uid=Asked("study_instance_uid"),
+            blob__state=Blob.State.STORED,
+        )
+        .only(
+            "clinic",
+            "sop_instance_uid",
+            "sop_class_uid",
+            "transfer_syntax_uid",
+            "number_of_frames",
+            "pixel_index",
+            *(f"blob__{field.name}" for field in Blob._meta.concrete_fields if not field.name.endswith("_at")),  # noqa: SLF001
+            *(f"series__{name}" for name in _NAMES_OF_SERIES),
+            *(f"series__study__{name}" for name in _NAMES_OF_STUDY),
+        )
+    )
+)
 
 
 def find_study(study_instance_uid: str) -> Study:
@@ -22,8 +56,7 @@ def find_study(study_instance_uid: str) -> Study:
 
 def find_series(study_instance_uid: str, series_instance_uid: str) -> Series:
     """Return the series with its study and patient; raises Http404."""
-    rows = Series.objects.select_related("study__patient", "metadata_blob", "thumbnail_blob")
-    series = rows.filter(series_instance_uid=series_instance_uid, study__study_instance_uid=study_instance_uid).first()
+    series = _ONE_SERIES.first(study_instance_uid=study_instance_uid, series_instance_uid=series_instance_uid)
     if series is None:
         raise Http404
     return series
@@ -31,13 +64,11 @@ def find_series(study_instance_uid: str, series_instance_uid: str) -> Series:
 
 def find_instance(study_instance_uid: str, series_instance_uid: str, sop_instance_uid: str) -> Instance:
     """Return the instance with its blob, series, study and patient in one query; raises Http404."""
-    rows = Instance.objects.select_related("series__study__patient", "blob")
-    instance = rows.filter(
+    instance = _ONE_INSTANCE.first(
+        study_instance_uid=study_instance_uid,
+        series_instance_uid=series_instance_uid,
         sop_instance_uid=sop_instance_uid,
-        series__series_instance_uid=series_instance_uid,
-        series__study__study_instance_uid=study_instance_uid,
-        blob__state=Blob.State.STORED,
-    ).first()
+    )
     if instance is None:
         raise Http404
     return instance
