@@ -85,6 +85,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 DATA_UPLOAD_MAX_NUMBER_FILES = 1000
 FILE_UPLOAD_HANDLERS: list[str] = ["apps.ingest.uploadhandler.DroppingUploadHandler"]
 MAX_FILE_BYTES = env.int("PORTAL_MAX_FILE_BYTES", default=2 << 30)
+MIN_FREE_BYTES = env.int("PORTAL_MIN_FREE_BYTES", default=1 << 30)  # with less on the disk no uploads are taken (F5)
 MAX_ARCHIVE_BYTES = env.int("PORTAL_MAX_ARCHIVE_BYTES", default=16 << 30)  # a ZIP or a disc, and what it expands to
 
 # ClamAV's clamd, `unix:///run/clamav/clamd.ctl` or `tcp://host:3310`; empty: nothing is scanned, and the health page

@@ -25,6 +25,7 @@ from apps.ingest.lookups import patient_or_404, study_or_404
 from apps.ingest.models import Transfer, Upload, UploadBatch
 from apps.ingest.naming import display_name
 from apps.ingest.outcomes import describe
+from apps.storage.errors import StorageError
 
 State = Upload.State
 
@@ -84,7 +85,7 @@ def have(request: HttpRequest, entrance: Entrance) -> HttpResponse:
             "instances": [brought.get((uid, size), 0) for uid, size in asked["instances"]],
             "files": [_transfer(entrance, batch, *file) for file in asked["files"]],
         }
-    except IngestError as error:
+    except (IngestError, StorageError) as error:
         return refusal(error)
     return JsonResponse(answer)
 
@@ -166,9 +167,10 @@ def _cursor(text: str) -> tuple[datetime | None, str]:
     return (at, public_id) if at is not None and is_aware(at) else (None, "")
 
 
-def refusal(error: IngestError) -> HttpResponse:
+def refusal(error: IngestError | StorageError) -> HttpResponse:
     """Return an error as the page's script takes it: a code for it, a sentence for the person."""
-    return JsonResponse({"code": error.code, "message": str(error)}, status=error.status)
+    status = error.status if isinstance(error, IngestError) else HTTPStatus.SERVICE_UNAVAILABLE
+    return JsonResponse({"code": error.code, "message": str(error)}, status=status)
 
 
 def _row(entrance: Entrance, upload: Upload) -> dict[str, Any]:

@@ -152,11 +152,12 @@ def check_declared(declared_bytes: int | None) -> None:
 
 
 def check_open(principal: Principal, batch: UploadBatch) -> None:
-    """Raise PermissionError or BatchClosedError unless the principal may add files to the batch now."""
+    """Raise PermissionError, BatchClosedError or PlaceFullError unless the principal may add files to the batch now."""
     if Capability.UPLOAD_CREATE not in principal.capabilities or batch.clinic_id != principal.clinic.pk:
         raise PermissionError
     if batch.closed_at is not None:
         raise BatchClosedError
+    storage.check_room()
 
 
 def _receive(principal: Principal, batch: UploadBatch, taken: Sequence[Taken]) -> list[Upload]:

@@ -26,6 +26,7 @@ from apps.ingest.doors import Entrance
 from apps.ingest.errors import IngestError
 from apps.ingest.models import Transfer
 from apps.ingest.sending import refusal
+from apps.storage.errors import StorageError
 
 VERSION: Final = "1.0.0"
 EXTENSIONS: Final = "creation,creation-with-upload,checksum,expiration,termination"
@@ -54,7 +55,7 @@ def transfers(request: HttpRequest, entrance: Entrance) -> HttpResponse:
         return refused
     try:
         return _create(request, entrance)
-    except IngestError as error:
+    except (IngestError, StorageError) as error:
         return _refuse(error)
 
 
@@ -73,7 +74,7 @@ def transfer(request: HttpRequest, entrance: Entrance, transfer_id: str) -> Http
     )
     try:
         return handlers[method](request, entrance, found)
-    except IngestError as error:
+    except (IngestError, StorageError) as error:
         return _refuse(error)
 
 
@@ -196,7 +197,7 @@ _ABILITIES: Final = {
 }
 
 
-def _refuse(error: IngestError) -> HttpResponse:
+def _refuse(error: IngestError | StorageError) -> HttpResponse:
     response = refusal(error)
     response["Tus-Resumable"] = VERSION
     return response

@@ -20,7 +20,7 @@ from apps.keys.services import check_master_key, wrap_data_keys
 from apps.storage.copies import all_places
 from apps.storage.crypto import Buffer
 from apps.storage.data_keys import data_key_of
-from apps.storage.errors import BlobDestroyedError, StorageError
+from apps.storage.errors import BlobDestroyedError, PlaceFullError, StorageError
 from apps.storage.models import Blob, Copy
 from apps.storage.places import PRIMARY, batches, object_name, place_named
 from apps.storage.reader import BlobReader
@@ -35,6 +35,7 @@ __all__ = [
     "BlobWriter",
     "abandon",
     "adopt",
+    "check_room",
     "copy_due",
     "destroy",
     "health",
@@ -208,6 +209,16 @@ def destroy(blobs: Iterable[Blob]) -> None:
 def used_bytes(clinic: Clinic) -> int:
     """Return the plaintext bytes a clinic has stored, quarantined ones included; one query."""
     return used_bytes_of(clinic.pk)
+
+
+def check_room() -> None:
+    """Raise PlaceFullError while less is free than is kept for everything but uploads: records, sign-ins, the database.
+
+    A local disk is asked each time (one system call); a bucket says nothing of its room.
+    """
+    free_bytes = place_named(PRIMARY).free_bytes()
+    if free_bytes is not None and free_bytes < settings.MIN_FREE_BYTES:
+        raise PlaceFullError
 
 
 def health() -> dict[str, object]:

@@ -27,7 +27,7 @@ from apps.storage import services as storage
 from apps.storage.models import Blob
 from apps.studies.models import Instance
 from tests.ingest.files import part10, series, zipped
-from tests.ingest.test_views import begin, rows_of
+from tests.ingest.test_views import begin, post_files, rows_of
 
 pytestmark = pytest.mark.django_db
 OFFSET_TYPE = "application/offset+octet-stream"
@@ -304,6 +304,29 @@ def test_a_plan_without_room_refuses_before_a_byte_is_sent_and_in_the_middle_RAT
     with clinic_scope(clinic_a):
         room_for(clinic_a, 1000)
     assert tus(as_alice, "PATCH", place, b"x" * 100, Upload_Offset="100").status_code == 204
+
+
+def test_a_disk_that_is_nearly_full_takes_no_uploads_and_shows_what_it_has_F5(
+    as_alice: Client, clinic_a: Clinic, settings: Any
+) -> None:
+    batch = begin(as_alice)
+    place = create(as_alice, batch, 1000, b"x" * 100)["Location"]
+    post_files(as_alice, batch, {"1": part10()})
+    settings.MIN_FREE_BYTES = 1 << 60
+    full = [
+        create(as_alice, batch, 1000),
+        tus(as_alice, "PATCH", place, b"x" * 100, Upload_Offset="100"),
+        post_files(as_alice, batch, {"2": part10()}),
+    ]
+    if storage.health()["free_bytes"] is None:
+        pytest.skip("a bucket says nothing of its room")
+    assert [(answer.status_code, answer.json()["code"]) for answer in full] == [(503, "storage-full")] * 3
+    assert offset_of(as_alice, place) == 100
+    assert rows_of(as_alice, batch)["1"]["state"] == "stored"
+    settings.MIN_FREE_BYTES = 0
+    assert tus(as_alice, "PATCH", place, b"x" * 100, Upload_Offset="100").status_code == 204
+    with clinic_scope(clinic_a):
+        assert Blob.objects.exclude(state="destroyed").filter(kind="instance").count() == 3
 
 
 def test_pieces_are_read_as_one_file(alice_acts: Principal, batch: UploadBatch) -> None:
