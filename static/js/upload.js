@@ -24,7 +24,9 @@ const root = document.getElementById("upload");
 if (root) start(root, JSON.parse(document.getElementById("upload-config").textContent));
 
 async function start(page, config) {
-  const [{ Line }, { UploadList }] = await Promise.all([import(config.assets.line), import(config.assets.list)]);
+  // What is chosen before everything is loaded is taken as soon as it is.
+  let isLoaded;
+  const loaded = new Promise((resolve) => { isLoaded = resolve; });
   const words = config.words;
   const language = document.documentElement.lang;
   const number = new Intl.NumberFormat(language);
@@ -103,6 +105,8 @@ async function start(page, config) {
     }
   }
 
+  const [{ Line }, { UploadList }] = await Promise.all([import(config.assets.line), import(config.assets.list)]);
+
   // --- looking at what was chosen ------------------------------------------------------------------------------------
   const worker = new Worker(config.assets.scan);
   const answers = new Map();
@@ -142,6 +146,7 @@ async function start(page, config) {
 
   async function take(chosen) {
     if (!chosen.length) return;
+    await loaded;
     if (chosen.length <= SORTED_BY_NUMBER) {
       const inOrder = new Intl.Collator(language, { numeric: true });
       chosen.sort((one, other) => inOrder.compare(one.name, other.name));
@@ -467,4 +472,6 @@ async function start(page, config) {
     part.signIn.hidden = !["signedOut", "otherPerson"].includes(word) || !config.urls.signIn;
     if (config.urls.signIn) part.signIn.href = config.urls.signIn;
   }
+
+  isLoaded();
 }
