@@ -23,6 +23,8 @@ AUDIT = Rule.clinic(Capability.AUDIT_READ)
 BILLING = Rule.clinic(Capability.BILLING_READ)
 
 urlpatterns = [
+    # First what viewers ask for hundreds of times: patterns are tried one after the other.
+    path("", include("apps.dicomweb.urls")),
     page("healthz", views.healthz, Rule.public(), name="healthz"),
     page("readyz", views.readyz, Rule.public(), name="readyz"),
     page("c/<slug:clinic_slug>/audit/", audit_views.audit, AUDIT, name="audit"),
@@ -37,7 +39,6 @@ urlpatterns = [
     path("", include("apps.deidentification.urls")),
     path("", include("apps.ingest.urls")),
     path("", include("apps.sharing.urls")),
-    path("", include("apps.dicomweb.urls")),
     path("", include("apps.viewer.urls")),
     path(f"{settings.ADMIN_PATH}/", admin.site.urls),
 ]

@@ -25,6 +25,7 @@ from apps.accounts.roles import Role
 from apps.audit.services import Context, Entry, Outcome, record, record_many
 from apps.billing.services import Limit, reserve
 from apps.clinics.models import Clinic
+from apps.clinics.services import Asked, PreparedQuery
 from apps.links import factors
 from apps.links.errors import LinkRefusedError, LinkUnavailableError, WrongPinError
 from apps.links.factors import ATTEMPT_WINDOW, MAX_ATTEMPTS_BY_ADDRESS
@@ -230,6 +231,13 @@ def redeem(token: str, pin: str, kind: str, *, context: Context) -> OpenedLink:
     return OpenedLink(link, secret, session)
 
 
+_SESSION: PreparedQuery[LinkSession] = PreparedQuery(
+    lambda: LinkSession.objects.select_related("link__clinic", "link__parent__created_by", "link__created_by").filter(
+        secret_sha256=Asked("secret_sha256"), link__public_id=Asked("link_reference"), link__kind=Asked("kind")
+    )
+)
+
+
 def resolve(link_reference: str, secret: str, kind: str) -> LinkSession:
     """Return the running session of the link with this public id for the secret in a cookie; `.link.clinic` is loaded.
 
@@ -237,11 +245,7 @@ def resolve(link_reference: str, secret: str, kind: str) -> LinkSession:
     expired, its maker's account or its clinic is closed, the session was idle for 30 minutes or is 8 hours old, or the
     secret belongs to none. Reads the database each time (SHARE-02, SHARE-03).
     """
-    session = (
-        LinkSession.objects.select_related("link__clinic", "link__parent__created_by", "link__created_by")
-        .filter(secret_sha256=hash_token(secret), link__public_id=link_reference, link__kind=kind)
-        .first()
-    )
+    session = _SESSION.first(secret_sha256=hash_token(secret), link_reference=link_reference, kind=kind)
     now = timezone.now()
     if session is None or _why_dead(session.link, now) not in ("", LinkState.EXHAUSTED):
         raise LinkUnavailableError
