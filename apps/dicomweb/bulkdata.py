@@ -11,11 +11,9 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from apps.clinics.models import Clinic
-from apps.dicom import sop_classes
+from apps.dicom import limited, sop_classes
 from apps.dicom.decode import can_decode
 from apps.dicom.frames import Layout, PixelIndex, stream_range
-from apps.dicom.json_model import bulk_data
-from apps.dicom.parse import parse_header
 from apps.dicomweb import content
 from apps.dicomweb.errors import NotAcceptableError, RangeNotSatisfiableError
 from apps.dicomweb.negotiation import (
@@ -85,8 +83,7 @@ def respond(
 
 def _element(instance: Instance, tag_path: str) -> Value:
     with open_blob(instance.blob) as file:
-        header = parse_header(file)
-        _, data = bulk_data(file, header, tag_path)
+        _, data = limited.bulk_data(file, tag_path)
     is_pdf = (
         tag_path == ENCAPSULATED_DOCUMENT
         and sop_classes.document_media_type(instance.sop_class_uid) == PDF

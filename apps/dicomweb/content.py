@@ -7,7 +7,7 @@ from itertools import chain
 
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
-from apps.dicom import decode
+from apps.dicom import decode, limited
 from apps.dicom.frames import PixelIndex, frame_range, read_ranges
 from apps.dicomweb.errors import NotAcceptableError
 from apps.dicomweb.negotiation import EXPLICIT_VR_LITTLE_ENDIAN, Representation, is_compressed
@@ -58,7 +58,7 @@ def _frames(
             if form.is_as_stored and index.is_direct:
                 yield read_ranges(file, frame_range(index, number))
             else:
-                yield decode.decode_frame(file, index, number)
+                yield limited.decode_frame(file, index, number)
 
 
 def can_transcode(instance: Instance) -> bool:
@@ -76,6 +76,6 @@ def instance_bytes(clinic: Clinic, instance: Instance, transfer_syntax_uid: str)
         yield from stored_bytes(clinic, instance.blob)
     elif transfer_syntax_uid == EXPLICIT_VR_LITTLE_ENDIAN:
         with opened(clinic, instance.blob) as file:
-            yield decode.to_explicit_little_endian(file)
+            yield limited.to_explicit_little_endian(file)
     else:
         raise NotAcceptableError("Instances are sent as stored or as Explicit VR Little Endian.")

@@ -10,10 +10,8 @@ import json
 import logging
 from collections.abc import Callable
 
-from apps.dicom import decode
+from apps.dicom import limited
 from apps.dicom.errors import DicomError
-from apps.dicom.json_model import to_json
-from apps.dicom.parse import parse_header
 from apps.storage.errors import BlobDestroyedError, BlobMissingError, CorruptBlobError
 from apps.storage.models import Blob
 from apps.storage.services import adopt, destroy, iterate_blob, open_blob, write_blob
@@ -40,11 +38,29 @@ def make_metadata(series: Series) -> tuple[bytes, int]:
 
 
 def metadata_of(instance: Instance, bulk_data_root: str) -> bytes:
-    """Return one instance in the DICOM JSON Model, read from its blob."""
-    with open_blob(instance.blob) as file:
-        header = parse_header(file)
-        model = to_json(header.dataset, lambda path: f"{bulk_data_root}/{path}")
-    return json.dumps(model, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    """Return one instance in the DICOM JSON Model, read from its blob.
+
+    What is damaged somewhere inside, though its header could be read, says only which instance it is: its neighbours
+    in the series are described all the same.
+    """
+    try:
+        with open_blob(instance.blob) as file:
+            return limited.metadata(file, bulk_data_root)
+    except DicomError as error:
+        log.warning("instance described by its identifiers alone", extra={"code": error.code.value})
+    return json.dumps(_identifiers(instance), separators=(",", ":")).encode()
+
+
+def _identifiers(instance: Instance) -> dict[str, object]:
+    """Return what the index knows of an instance as DICOM JSON."""
+    series = instance.series
+    uids = {
+        "00080016": instance.sop_class_uid,
+        "00080018": instance.sop_instance_uid,
+        "0020000D": series.study.study_instance_uid,
+        "0020000E": series.series_instance_uid,
+    }
+    return {tag: {"vr": "UI", "Value": [uid]} for tag, uid in uids.items()}
 
 
 def write_prepared(series: Series, kind: str, content: bytes) -> Blob:
@@ -119,7 +135,7 @@ def draw(instance: Instance) -> bytes:
         raise NoThumbnailError
     try:
         with open_blob(instance.blob) as file:
-            return decode.thumbnail(file, size=THUMBNAIL_PIXELS)
+            return limited.thumbnail(file, THUMBNAIL_PIXELS)
     except DicomError as error:
         raise NoThumbnailError from error
 

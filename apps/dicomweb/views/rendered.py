@@ -9,7 +9,7 @@ from django.http.response import HttpResponseBase
 
 from apps.access.services import authorise, authorise_series
 from apps.accounts.roles import Capability
-from apps.dicom import decode, sop_classes
+from apps.dicom import decode, limited, sop_classes
 from apps.dicomweb import bulkdata
 from apps.dicomweb.errors import BadRequestError, NotAcceptableError
 from apps.dicomweb.lookups import (
@@ -196,7 +196,7 @@ def _document(request: HttpRequest, caller: Caller, instance: Instance) -> HttpR
 
 
 def _picture(file: BinaryIO, number: int, rendering: Rendering, media_type: str) -> bytes:
-    return decode.rendered(
+    return limited.rendered(
         file,
         number,
         window=rendering.window,
