@@ -15,8 +15,16 @@ from apps.audit.models import AuditEvent
 from apps.sharing.models import ShareLink, Visit
 from apps.studies.models import Series, Study
 
-# What the viewer asks for on its own says nothing about a person; the audit page has it.
-_UNSAID = ("study.searched", "study.listed", "link.opened")
+# What the viewer asks for on its own, and a patient's looking at this very page, says nothing here; the audit page has it.
+_UNSAID = (
+    "export.listed",
+    "link.opened",
+    "link.prepared",
+    "link.viewed",
+    "receipt.issued",
+    "study.listed",
+    "study.searched",
+)
 _LINES = 60
 
 

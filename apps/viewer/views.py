@@ -62,6 +62,7 @@ class Place:
     page: str
     mode_page: str
     report_page: str
+    take_root: str
     arguments: tuple[str, ...]
     dicomweb_root: str
     home_url: str
@@ -86,6 +87,7 @@ def _of_clinic(clinic_slug: str, public_id: str) -> Place:
         page="viewer",
         mode_page="viewer-mode",
         report_page="viewer-reports",
+        take_root=f"/c/{clinic_slug}/series/",
         arguments=(clinic_slug,),
         dicomweb_root=f"/c/{clinic_slug}/dicomweb",
         home_url=reverse("study", args=[clinic_slug, public_id]),
@@ -99,6 +101,7 @@ def _of_link(link_id: str) -> Place:
         page="share-viewer",
         mode_page="share-viewer-mode",
         report_page="share-viewer-reports",
+        take_root=f"/v/{link_id}/series/",
         arguments=(link_id,),
         dicomweb_root=f"/v/{link_id}/dicomweb",
         home_url=reverse("share-home", args=[link_id]),
@@ -187,8 +190,12 @@ def _quick(request: HttpRequest, study: Study, place: Place) -> HttpResponse:
         locale=get_language() or "en",
         words=words(),
     )
+    # Saved pictures and films are drawn by the server, for who may download.
+    may_take = Capability.STUDY_DOWNLOAD in principal.capabilities
+    configuration["take"] = place.take_root if may_take else ""
     context = {
         "configuration": configuration,
+        "may_take": may_take,
         "study": study,
         "page": page,
         "documents": documents,

@@ -146,6 +146,22 @@ function setRate(rate) {
 }
 
 const isThere = (pane = active) => Boolean(pane.imageId && pane.viewport);
+
+// What is on the screen, drawn by the server with the window that is set here: it carries the watermark, if there is one.
+function take(kind) {
+  if (!isThere() || !data.take) return;
+  const [, instance, frame] = /\/instances\/([0-9.]+)\/frames\/([0-9]+)/.exec(active.imageId) || [];
+  const query = new URLSearchParams({ instance, frame, format: "png" });
+  if (kind === "film") {
+    query.set("rate", String(active.rate || 10));
+    // A cine is one instance with many frames, a stack many instances: each is taken whole.
+    if (new Set(active.frames.ids.map((id) => id.split("/frames/")[0])).size > 1) query.delete("instance");
+  }
+  const range = !active.isColour && active.viewport.getProperties().voiRange;
+  if (range) query.set("window", `${((range.lower + range.upper) / 2).toFixed(2)},${(range.upper - range.lower).toFixed(2)}`);
+  location.assign(`${data.take}${active.series.reference}/${kind}/?${query}`);
+}
+
 const acts = {
   cine: () => active.play(active.playing ? 0 : active.rate),
   invert: () => isThere() && active.invert(),
@@ -162,6 +178,8 @@ const acts = {
     const isOff = page.classList.toggle("qv-bare");
     (button || one("[data-act=overlays]")).setAttribute("aria-pressed", String(!isOff));
   },
+  picture: () => take("picture"),
+  film: () => take("film"),
   compare: () => compare(panes[1].root.hidden),
   link: () => {
     isLinked = !isLinked;

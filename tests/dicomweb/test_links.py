@@ -100,6 +100,16 @@ def test_viewing_is_not_downloading(
     assert body_of(downloader.get(study["ct1"].path, "application/dicom")) == study["ct1"].content
 
 
+def test_pictures_that_are_drawn_carry_the_links_watermark_SHARE_15(
+    dana: tuple[Api, Any], clinic_a: Clinic, alice: User, study: dict[str, Sample]
+) -> None:
+    marked, _ = make_link(clinic_a, alice, STUDY, is_watermarked=True, recipient="Dr. Grace")
+    path = f"{study['ct1'].path}/rendered"
+    plain, drawn = (body_of(api.get(path, "image/png")) for api in (dana[0], marked))
+    assert plain[:8] == drawn[:8] == b"\x89PNG\r\n\x1a\n"
+    assert plain != drawn
+
+
 def test_a_link_stores_nothing(dana: tuple[Api, Any]) -> None:
     api, _ = dana
     assert api.post("studies", b"x", "application/dicom").status_code == 405

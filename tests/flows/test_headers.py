@@ -149,7 +149,7 @@ def test_every_answer_to_a_recipient_is_guarded_SHARE_13(
     values = values_of(owner, installation.base_url)
     page = owner.new_page()
     page.goto(f"/c/{SLUG}/studies/{values['public_id']}/share/")
-    page.get_by_label("PIN").uncheck()
+    page.get_by_label("Nothing: whoever has the link").check()
     page.get_by_label("Allow downloading").check()
     page.get_by_role("button", name="Make the link").click()
     url = page.locator("#share-url").input_value()

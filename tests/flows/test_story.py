@@ -99,7 +99,7 @@ def upload_folder(page: Page, folder: Path) -> None:
 def make_link(page: Page) -> tuple[str, str]:
     """Make a link with a PIN from the study page; return its address and PIN."""
     page.get_by_role("link", name="Share").click()
-    page.get_by_label("PIN").check()
+    page.get_by_label("A PIN of six digits").check()
     page.get_by_role("button", name="Make the link").click()
     return page.locator("#share-url").input_value(), page.locator("#share-pin").input_value()
 

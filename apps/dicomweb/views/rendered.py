@@ -23,6 +23,7 @@ from apps.dicomweb.lookups import (
 from apps.dicomweb.negotiation import MediaRange, choose, media_type_of
 from apps.dicomweb.rendering import Rendering, parse_rendering
 from apps.dicomweb.responses import Caller, accepted_by, multipart
+from apps.exports.services import mark
 from apps.storage.services import open_blob
 from apps.studies.models import Instance, Series, Study
 from apps.studies.services import thumbnail
@@ -81,7 +82,7 @@ def retrieve_frames_rendered(
     rendering = parse_rendering(request.GET)
     media_type = _picture_type(request)
     with open_blob(instance.blob) as file:
-        pictures = [_picture(file, number, rendering, media_type) for number in numbers]
+        pictures = [_picture(caller, file, number, rendering, media_type) for number in numbers]
     if len(pictures) == 1:
         return HttpResponse(pictures[0], content_type=media_type)
     return multipart([(media_type, picture) for picture in pictures], media_type)
@@ -138,7 +139,7 @@ def retrieve_frames_thumbnail(
         raise Http404
     size = decode.Viewport(decode.THUMBNAIL_SIZE, decode.THUMBNAIL_SIZE)
     with open_blob(instance.blob) as file:
-        picture = _picture(file, numbers[0], Rendering(None, size, 85), JPEG)
+        picture = _picture(caller, file, numbers[0], Rendering(None, size, 85), JPEG)
     return HttpResponse(picture, content_type=JPEG)
 
 
@@ -181,7 +182,7 @@ def _rendered(request: HttpRequest, caller: Caller, instance: Instance) -> HttpR
     rendering = parse_rendering(request.GET)
     media_type = _picture_type(request)
     with open_blob(instance.blob) as file:
-        picture = _picture(file, (instance.number_of_frames + 1) // 2, rendering, media_type)
+        picture = _picture(caller, file, (instance.number_of_frames + 1) // 2, rendering, media_type)
     return HttpResponse(picture, content_type=media_type)
 
 
@@ -195,8 +196,9 @@ def _document(request: HttpRequest, caller: Caller, instance: Instance) -> HttpR
     return bulkdata.respond(caller, [MediaRange(bulkdata.PDF)], asked, instance, bulkdata.ENCAPSULATED_DOCUMENT)
 
 
-def _picture(file: BinaryIO, number: int, rendering: Rendering, media_type: str) -> bytes:
-    return limited.rendered(
+def _picture(caller: Caller, file: BinaryIO, number: int, rendering: Rendering, media_type: str) -> bytes:
+    """Return a frame as a picture; it carries the watermark of a link that has one."""
+    picture = limited.rendered(
         file,
         number,
         window=rendering.window,
@@ -204,6 +206,7 @@ def _picture(file: BinaryIO, number: int, rendering: Rendering, media_type: str)
         media_type=media_type,
         quality=rendering.quality,
     )
+    return mark(picture, caller.principal.watermark, media_type)
 
 
 def _thumbnail(shown: Series | Instance) -> HttpResponse:
