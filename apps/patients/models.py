@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.db.models import F, QuerySet
 from django.db.models.functions import Coalesce
@@ -99,7 +101,7 @@ class IdentityFlag(ClinicOwned):
         indexes = [models.Index(fields=["clinic", "resolved_at", "-created_at"], name="identity_flags_open")]
 
     @classmethod
-    def open_ones(cls) -> QuerySet[IdentityFlag]:
+    def open_ones(cls) -> QuerySet[Any]:
         """Return the flags that wait for somebody, with `first_id` and `second_id`: whom they are about by now."""
         by_now = cls.objects.filter(resolved_at=None).annotate(
             first_id=Coalesce("patient__merged_into_id", "patient_id"),

@@ -32,10 +32,7 @@ def identities(request: HttpRequest, clinic_slug: str) -> HttpResponse:
     pairs = [(flag, flag.patient.current, flag.other.current) for flag in page.object_list]
     shown = _references(patient for _flag, *pair in pairs for patient in pair)
     authorise(request, MANAGE, verb="identity.listed", details={"patient_references": shown})
-    people = [
-        (flag, [(patient, patient.studies.count()) for patient in pair])
-        for flag, *pair in pairs  # type: ignore[attr-defined]
-    ]
+    people = [(flag, [(patient, patient.studies.count()) for patient in pair]) for flag, *pair in pairs]
     return render(request, "studies/identities.html", {"page": page, "pairs": people})
 
 

@@ -118,6 +118,8 @@ class Series(InEdition):
     metadata_instance_count = models.PositiveIntegerField(default=0)
     thumbnail_blob = models.ForeignKey(Blob, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     thumbnail_instance_count = models.PositiveIntegerField(default=0)
+    # Grows when an instance gets other bytes: what was being prepared of the ones before is thrown away.
+    version = models.PositiveIntegerField(default=0)
     # A job that prepares metadata and thumbnail is waiting; set so that a series in arrival is not queued once a batch.
     is_preparation_queued = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

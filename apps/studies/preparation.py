@@ -80,6 +80,10 @@ def keep_thumbnail(series: Series, blob: Blob | None, covered: int) -> None:
 
 def _replace(series: Series, what: str, blob: Blob | None, covered: int) -> None:
     row = Series.objects.select_for_update(no_key=True).get(pk=series.pk)
+    if row.version != series.version:
+        # An instance got other bytes while this was made of the ones before.
+        destroy([blob] if blob is not None else [])
+        return
     before = getattr(row, f"{what}_blob")
     if blob is not None:
         adopt([blob])

@@ -38,6 +38,7 @@ def replace_version(instance: Instance, header: Header, blob: Blob) -> None:
         # Covering no instance means stale: whoever asks next has them made of what is there now.
         metadata_instance_count=0,
         thumbnail_instance_count=0,
+        version=F("version") + 1,
     )
     Study.objects.filter(pk=study.pk).update(
         size_bytes=F("size_bytes") + instance.size_bytes - size_before, updated_at=timezone.now()

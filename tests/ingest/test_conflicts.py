@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pydicom
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 
 from apps.access.services import Principal
@@ -23,6 +23,7 @@ from apps.jobs.services import process_until_idle
 from apps.storage.errors import BlobDestroyedError
 from apps.storage.models import Blob
 from apps.storage.services import iterate_blob, open_blob, used_bytes
+from apps.studies import preparation
 from apps.studies.models import Instance, Series, Study
 from apps.studies.services import series_metadata
 from tests.ingest.conftest import Send, store_as
@@ -107,6 +108,18 @@ def test_replacing_keeps_the_one_before_and_comes_undone(conflict: Upload, alice
 
 def series_json() -> bytes:
     return gzip.decompress(series_metadata(Series.objects.select_related("study", "clinic").get()))
+
+
+def test_what_was_being_prepared_of_the_version_before_is_thrown_away(conflict: Upload, alice_acts: Principal) -> None:
+    series = Series.objects.select_related("study", "clinic", "metadata_blob", "thumbnail_blob").get()
+    content, covered = preparation.make_metadata(series)
+    conflicts.replace(alice_acts, conflict)
+    late = preparation.write_prepared(series, "metadata", content)
+    with transaction.atomic():
+        preparation.keep_metadata(series, late, covered)
+    late.refresh_from_db()
+    assert late.is_destroyed
+    assert b"After" in series_json()
 
 
 def test_replacements_come_undone_in_their_order(conflict: Upload, alice_acts: Principal, send: Send) -> None:
