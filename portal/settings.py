@@ -277,6 +277,8 @@ AXES_HTTP_RESPONSE_CODE = 429
 
 # --- audit ------------------------------------------------------------------------------------------------------------
 AUDITLOG_LOGENTRY_MODEL = "audit.AuditEvent"
+# Where the newest seals are carried, each minute: file:///path, syslog://host:514 (TCP), syslog+tls://host:6514.
+AUDIT_ANCHORS = env.list("PORTAL_AUDIT_ANCHORS", default=[])
 # Its own table is swapped for ours; its migrations would make it all the same.
 MIGRATION_MODULES: dict[str, str | None] = {"auditlog": None}
 # Who acts comes from apps.audit.services.acting (set by AccessRuleMiddleware): auditlog's own middleware believes any

@@ -16,6 +16,7 @@ from apps.audit import triggers
 from apps.audit.context import Context, acting, current_context
 from apps.audit.details import check_details
 from apps.audit.errors import AuditUnavailableError, EventRefusedError
+from apps.audit.merkle import digest_of
 from apps.audit.models import AuditEvent, Outcome, Seal, columns_of
 from apps.audit.receipts import NotSealedError, proof_of
 from apps.audit.seal import recent_unsealed_events, seal_events
@@ -33,6 +34,7 @@ __all__ = [
     "acting",
     "covering_event",
     "current_context",
+    "digest_of",
     "proof_of",
     "record",
     "record_many",

@@ -1,4 +1,4 @@
-"""2 GB taken along with flat memory: `pytest tests/exports/large.py -s` (not collected by the suite: it writes 2 GB)."""
+"""2 GB taken along with flat memory: `pytest tests/exports/large.py -s` (not in the suite: it writes 2 GB)."""
 
 from __future__ import annotations
 
