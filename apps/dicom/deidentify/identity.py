@@ -92,7 +92,8 @@ class Identity:
             self.spoken.add(value.strip())
             if len(digits) >= 5:
                 self.numbers.add(digits)
-                self.numbers.add(digits.lstrip("0") or digits)
+                if len(digits.lstrip("0")) >= 4:
+                    self.numbers.add(digits.lstrip("0"))
 
     def add_date(self, value: str) -> None:
         """Add the date at the start of a DA or DT value."""
@@ -100,6 +101,9 @@ class Identity:
         if match is None:
             return
         year, month, day = match.groups()
+        if year + month + day == "19000101":
+            # What stands here for a date that was removed is nobody's.
+            return
         if "1800" < year < "2200" and "01" <= month <= "12" and "01" <= day <= "31":
             self.dates.add(year + month + day)
 

@@ -41,6 +41,7 @@ _DT = re.compile(r"(\d{4})(\d{2})?(\d{2})?(\d{2})?(\d{2})?(\d{2})?(\.\d{1,6})?([
 _AS = re.compile(r"(\d{3})([DWMY])", re.ASCII)
 _IS = re.compile(r"[+-]?\d{1,12}", re.ASCII)
 _DS = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_SIZE = re.compile(r"\d{1,3}(?:cm|mm|in)x\d{1,3}(?:cm|mm|in)", re.ASCII)
 _CS_TOKEN = re.compile(r"[A-Za-z0-9]+")
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _CODE = re.compile(r"[A-Za-z0-9.\-+/%*^(){}\[\]'_,~&?!]{1,64}")
@@ -146,14 +147,16 @@ def clean_decimal(text: str, identity: Identity) -> str:
     if len(digits) < 5:
         return text
     whole = text.lstrip("+-").split(".")[0].lstrip("0")
-    known = identity.numbers | identity.dates
-    if digits in known or digits.lstrip("0") in known or (len(whole) >= 5 and whole in known):
-        return ""
+    forms = {digits, digits.lstrip("0"), whole}
     try:
         number = float(text)
     except ValueError:
         return ""
-    return "" if number.is_integer() and str(abs(int(number))) in known else text
+    if number.is_integer() and abs(number) < 1e18:
+        forms.add(str(abs(int(number))))
+    return (
+        "" if any(len(form) >= 5 and (form in identity.numbers or form in identity.dates) for form in forms) else text
+    )
 
 
 def clean_term(text: str, identity: Identity) -> str:
@@ -167,11 +170,11 @@ def clean_term(text: str, identity: Identity) -> str:
             continue
         if identity.has_word(folded) and folded not in _MODALITIES:
             return ""
-        if folded.isalpha() and len(folded) > 3:
+        if folded.isalpha() and len(folded) > 4:
             return ""
         if folded.isdigit() and (len(folded) > 6 or identity.has_date_like(folded)):
             return ""
-        if len(folded) > 6:
+        if len(folded) > 6 and _SIZE.fullmatch(folded) is None:
             return ""
     return text
 

@@ -10,7 +10,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-_UID = re.compile(r"<[0-9.]{10,64}>")
+_UID = re.compile(r"<[0-9.]{1,64}>")
 
 
 def errors_of(path: Path) -> Counter[str]:

@@ -51,12 +51,12 @@ def test_every_sample_stays_valid_and_what_it_shows(chosen: list[Path], tmp_path
             refused.append(path.name)
             continue
         before, after = dcmread(path, force=True), dcmread(io.BytesIO(done))
-        assert [name for name in GEOMETRY if before.get(name) != after.get(name)] == [], path
+        assert [name for name in GEOMETRY if plain(before.get(name)) != plain(after.get(name))] == [], path
         parse_header(io.BytesIO(done))
         if "PixelData" in before:
             if before.get("BitsStored") == before.get("BitsAllocated"):
                 assert same_pixels(before, after), path
-            assert len(before.PixelData) >= len(after.PixelData)
+            assert len(before.PixelData) + 1 >= len(after.PixelData)
         assert deidentify(done, preset("research"), mapper, pixel_cleaner=lambda job: None).data == done
         written = tmp_path / f"{number}.dcm"
         written.write_bytes(done)
@@ -64,6 +64,11 @@ def test_every_sample_stays_valid_and_what_it_shows(chosen: list[Path], tmp_path
     assert refused == ["REPORT.dcm", "DICOMDIR"]
     sample = [pair for number, pair in enumerate(pairs) if number % 3 == 0]
     assert new_errors(sample) == {}
+
+
+def plain(value: object) -> str:
+    """A value without the blanks that pad its parts."""
+    return str(value).replace(" '", "'").replace("' ", "'").replace(" ", "")
 
 
 def same_pixels(before: Dataset, after: Dataset) -> bool:
