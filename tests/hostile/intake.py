@@ -76,7 +76,7 @@ def send_large(client: Client, slug: str, cases: Sequence[Case]) -> list[Upload]
 def batch_of(public_id: str) -> list[Upload]:
     """Every upload of a batch."""
     with every_clinic():
-        return list(Upload.objects.select_related("batch").filter(batch__public_id=public_id).order_by("pk"))
+        return list(Upload.objects.select_related("batch", "study").filter(batch__public_id=public_id).order_by("pk"))
 
 
 def answers(uploads: Sequence[Upload]) -> list[str]:
