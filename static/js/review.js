@@ -42,7 +42,7 @@
 
   function draw({ focus = false } = {}) {
     canvas.replaceChildren();
-    const handle = Math.max(given.columns / canvas.clientWidth, given.rows / canvas.clientHeight) * 14 || 8;
+    const handle = (given.columns / (stage.clientWidth || given.columns)) * 14;
     boxes.forEach(([left, top, right, bottom], number) => {
       const group = shape("g", { class: number === chosen ? "de-chosen" : "" });
       const box = shape("rect", {
@@ -189,7 +189,12 @@
       }, 250);
     });
   }
-  window.addEventListener("resize", () => draw());
-  frame.addEventListener("load", () => draw());
-  draw();
+  /* As large as fits on the screen, a small frame at most three times its size. */
+  function fit() {
+    const most = (window.innerHeight * 0.72 * given.columns) / given.rows;
+    stage.style.maxWidth = `${Math.round(Math.min(most, given.columns * 3))}px`;
+    draw();
+  }
+  window.addEventListener("resize", fit);
+  fit();
 })();
