@@ -16,6 +16,7 @@ from apps.audit import triggers
 from apps.audit.context import Context, acting, current_context
 from apps.audit.details import check_details
 from apps.audit.errors import AuditUnavailableError, EventRefusedError
+from apps.audit.export import quote_formula
 from apps.audit.merkle import digest_of
 from apps.audit.models import AuditEvent, Outcome, Seal, columns_of
 from apps.audit.receipts import NotSealedError, proof_of
@@ -36,6 +37,7 @@ __all__ = [
     "current_context",
     "digest_of",
     "proof_of",
+    "quote_formula",
     "record",
     "record_many",
     "seal_events",

@@ -43,7 +43,7 @@ REASONS: Final[dict[str, str | Promise]] = {
     "needs-review": _("Somebody of the clinic has to look at this image before it is stored anonymised."),
     "left-out": _("Somebody of the clinic looked at this image and left it out. Nothing was stored."),
     "document-identified": _("This clinic stores anonymised images only, and a document cannot be anonymised."),
-    "system-file": _("This file belongs to an operating system, not to a study."),
+    "system-file": _("This file belongs to a system or a viewer program, not to a study."),
     "document-without-study": _("Documents belong to a study: open the study and choose “Add documents” there."),
     "nested-archive": _("This is a ZIP inside a ZIP. Please upload it by itself."),
     "archive-empty": _("This ZIP file has no files in it."),

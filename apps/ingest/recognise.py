@@ -76,11 +76,21 @@ def recognise_file(file: BinaryIO) -> Kind:
     return kind
 
 
-# Left on discs and sticks by operating systems and burning programs: told apart so that nobody is troubled with them.
+# Left on discs and sticks by operating systems, burning programs and the viewers that come along: told apart so that
+# nobody is troubled with them.
 _SYSTEM_NAMES: Final = frozenset({".ds_store", "thumbs.db", "desktop.ini", "autorun.inf", ".directory", "ehthumbs.db"})
+_PROGRAM_SUFFIXES: Final = (
+    ".exe", ".dll", ".ocx", ".sys", ".msi", ".cab", ".inf", ".ini", ".bat", ".cmd", ".lnk", ".url", ".jar", ".class",
+    ".so", ".dylib", ".chm", ".hlp", ".ico", ".cur", ".ttf", ".css", ".js", ".htm", ".html", ".manifest",
+)  # fmt: skip
 
 
 def is_system_file(name: str) -> bool:
-    """Return whether a file that is no DICOM carries the name of an operating system's own files (display only)."""
+    """Return whether a file that is no DICOM is called as files of a system or a disc's viewer are (display only)."""
     parts = name.lower().split("/")
-    return parts[-1] in _SYSTEM_NAMES or parts[-1].startswith("._") or "__macosx" in parts
+    return (
+        parts[-1] in _SYSTEM_NAMES
+        or parts[-1].startswith("._")
+        or parts[-1].endswith(_PROGRAM_SUFFIXES)
+        or "__macosx" in parts
+    )

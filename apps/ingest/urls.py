@@ -20,6 +20,7 @@ urlpatterns = [
     page("c/<slug:clinic_slug>/upload/", views.upload, CREATE, name="upload"),
     page("c/<slug:clinic_slug>/uploads/", views.batches, VIEW, name="uploads"),
     page("c/<slug:clinic_slug>/uploads/<str:batch_id>/", views.batch, VIEW, name="upload-batch"),
+    page("c/<slug:clinic_slug>/uploads/<str:batch_id>/files.csv", views.batch_csv, VIEW, name="upload-csv"),
     page("c/<slug:clinic_slug>/uploads/<str:batch_id>/progress/", views.batch_progress, VIEW, name="upload-progress"),
     page("c/<slug:clinic_slug>/studies/<str:study_id>/uploads/", views.study_uploads, VIEW, name="study-uploads"),
     page(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any, Final
 
 from django.core.paginator import Paginator
@@ -13,6 +15,7 @@ from django.views.decorators.http import require_GET
 
 from apps.access.services import Principal, authorise, principal_of
 from apps.accounts.roles import Capability, Rule
+from apps.audit.services import quote_formula
 from apps.ingest import queries
 from apps.ingest.doors import Door
 from apps.ingest.lookups import patient_or_404, study_or_404
@@ -81,6 +84,24 @@ def batch(request: HttpRequest, clinic_slug: str, batch_id: str) -> HttpResponse
         "study_urls": list(dict.fromkeys(row["study_url"] for row in rows if row["study_url"]))[:STUDY_BUTTONS],
     }
     return render(request, "ingest/batch.html", context)
+
+
+@require_GET
+def batch_csv(request: HttpRequest, clinic_slug: str, batch_id: str) -> HttpResponse:
+    """Send what became of each file of one upload as CSV, which no spreadsheet takes for formulas (WEB-07)."""
+    found = _batch(request, batch_id)
+    details = {"upload_reference": found.public_id, "format": "csv"}
+    authorise(request, Capability.UPLOAD_VIEW, verb="upload.viewed", details=details)
+    rows = [[_("File"), _("Bytes"), _("What became of it")]]
+    for upload in queries.uploads_of(found):
+        name = f"{upload.archive.name} › {upload.name}" if upload.archive else upload.name  # noqa: RUF001
+        rows.append([name, str(upload.size_bytes), describe(upload.state, upload.code, upload.message)])
+    file = io.StringIO()
+    csv.writer(file).writerows([quote_formula(cell) for cell in row] for row in rows)
+    # The mark tells spreadsheets that this is UTF-8.
+    response = HttpResponse("\ufeff" + file.getvalue(), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="upload.csv"'
+    return response
 
 
 @require_GET

@@ -310,6 +310,17 @@ def test_a_batch_without_files_is_not_listed(as_alice: Client, clinic_a: Clinic)
     assert b"Nothing uploaded yet" in as_alice.get(reverse("uploads", args=["alpha"])).content
 
 
+def test_the_list_is_saved_as_a_table_that_runs_nothing_WEB_07(as_alice: Client, clinic_a: Clinic) -> None:
+    batch = begin(as_alice)
+    post_files(as_alice, batch, {"1": part10(), "2": b"hello"}, {"1": "IM1", "2": "=HYPERLINK(1)"})
+    answer = as_alice.get(reverse("upload-csv", args=["alpha", batch["batch"]]))
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    header, first, second = answer.content.decode("utf-8-sig").splitlines()
+    assert header == "File,Bytes,What became of it"
+    assert first.endswith(",Stored")
+    assert second == "'=HYPERLINK(1),5,Rejected: This is not a DICOM file."
+
+
 def test_the_pages_of_a_long_upload(as_alice: Client, clinic_a: Clinic) -> None:
     batch = begin(as_alice)
     post_files(as_alice, batch, {"1": zipped({f"{n:03}": b"hello" for n in range(250)})})
