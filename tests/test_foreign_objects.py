@@ -116,7 +116,7 @@ def test_a_role_reaches_what_it_may_and_nothing_else_AUTHZ_01(alpha: World, pass
 
 
 # What another person of the clinic has begun is not listed for a limited member either.
-SOMEBODY_ELSES = {"upload-batch", "upload-progress", "upload-close", "upload-results", "upload-tus-file"}
+SOMEBODY_ELSES = {"upload-batch", "upload-csv", "upload-progress", "upload-close", "upload-results", "upload-tus-file"}
 
 
 def test_a_limited_member_finds_only_what_was_granted_AUTHZ_01(alpha: World) -> None:

@@ -144,7 +144,7 @@ class World:
                 "public_id": self.series[number].public_id,
                 "sop_instance_uid": uids(number)["sop_instance_uid"],
             },
-            **of_all("upload-batch", "upload-close", batch_id=self.batches[number].public_id),
+            **of_all("upload-batch", "upload-csv", "upload-close", batch_id=self.batches[number].public_id),
             **of_all("upload-progress", "upload-results", batch_id=self.batches[number].public_id),
             "upload-tus-file": {"transfer_id": self.transfers[number].public_id},
             "dicomweb-store-status": {"batch_id": self.stow.public_id if self.stow else ""},
