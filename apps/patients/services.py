@@ -219,8 +219,10 @@ def _by_patient_id(clinic: Clinic, header: StudyFacts) -> Patient:
     if exact:
         return exact[0]
     # A header that says less than the rows fits several of them: taking one of two people for it would be a guess.
-    if agreeing and len({patient.current.pk for patient in namesakes}) == 1:
-        return agreeing[0]
+    told_apart = len({patient.current.pk for patient in namesakes}) > 1
+    likely = [patient for patient in agreeing if not told_apart or _says_the_same(patient, header)]
+    if len({patient.current.pk for patient in likely}) == 1:
+        return likely[0]
     birth_date = header.patient_birth_date
     key = _digest(
         "id",
@@ -256,6 +258,12 @@ def _is_same_person(patient: Patient, facts: Facts) -> bool:
         return False
     dates = {patient.patient_birth_date, facts.patient_birth_date} - {None}
     return len(dates) < 2
+
+
+def _says_the_same(patient: Patient, facts: Facts) -> bool:
+    """Return whether name or birth date is there on both sides; that they do not contradict is known."""
+    has_name = bool(words(facts.patient_name) and words(patient.patient_name))
+    return has_name or bool(facts.patient_birth_date and patient.patient_birth_date)
 
 
 def _is_exact(patient: Patient, facts: Facts) -> bool:
