@@ -41,6 +41,11 @@ def series_json(series: Series, root: str) -> tuple[bytes, bool]:
     return _absolute(plain, root), False
 
 
+def stored_json(series: Series) -> bytes:
+    """Return the metadata of a series as it is stored: gzip'd, its references relative to the root of the service."""
+    return series_metadata(series)
+
+
 def plain_json(series: Series, root: str) -> bytes:
     """Return the metadata of a series as JSON text."""
     body, is_packed = series_json(series, root)

@@ -17,7 +17,7 @@ function ask(url, options) {
 async function drawFirst({ series, instance, frame }, study) {
   const at = `${data.root}/studies/${study}/series/${series}`;
   const picture = ask(`${at}/instances/${instance}/frames/${frame}`, { headers: { Accept: ACCEPT }, priority: "high" });
-  const metadata = ask(`${at}/metadata`, { headers: { Accept: "application/dicom+json" }, priority: "high" });
+  const metadata = ask(`${at}/metadata?bulkdata=relative`, { headers: { Accept: "application/dicom+json" }, priority: "high" });
   const answer = await picture;
   if (!answer.ok) return;
   const [part, instances] = await Promise.all([

@@ -25,7 +25,7 @@ export function framesOf(series) {
 }
 
 async function fetchFrames(series) {
-  const answer = await ask(`${urlOf(series)}/metadata`, { headers: { Accept: "application/dicom+json" } });
+  const answer = await ask(`${urlOf(series)}/metadata?bulkdata=relative`, { headers: { Accept: "application/dicom+json" } });
   const instances = inOrder(await answer.json());
   await Promise.all(instances.filter((one) => one["00281101"]).map(readPalette));
   const found = { ids: [], instances: new Map(), videos: [], documents: [] };
@@ -53,7 +53,7 @@ async function readPalette(instance) {
     if (!table || table.Value) continue;
     const buffer = table.InlineBinary
       ? Uint8Array.from(atob(table.InlineBinary), (character) => character.charCodeAt(0)).buffer
-      : table.BulkDataURI && await (await ask(table.BulkDataURI, { headers: { Accept: "application/octet-stream" } })).arrayBuffer();
+      : table.BulkDataURI && await (await ask(`${data.root}/${table.BulkDataURI}`, { headers: { Accept: "application/octet-stream" } })).arrayBuffer();
     if (!buffer) continue;
     const entries = number(instance, `0028110${colour}`) || 65536;
     table.Value = [...(buffer.byteLength < 2 * entries ? new Uint8Array(buffer) : new Uint16Array(buffer))];

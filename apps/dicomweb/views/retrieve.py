@@ -168,11 +168,18 @@ def retrieve_study_metadata(request: HttpRequest, caller: Caller, study_instance
 def retrieve_series_metadata(
     request: HttpRequest, caller: Caller, study_instance_uid: str, series_instance_uid: str
 ) -> HttpResponseBase:
-    """Return the metadata of all instances of a series, from one blob."""
+    """Return the metadata of all instances of a series, from one blob.
+
+    With `bulkdata=relative`, as our own viewer asks, references to bulk data stay relative to the root of the service:
+    then the stored bytes go out as they are.
+    """
     media_type = _json_type(request)
     series = find_series(study_instance_uid, series_instance_uid)
     authorise_series(request, Capability.STUDY_VIEW, series)
-    body, is_packed = metadata.series_json(series, caller.root)
+    if request.GET.get("bulkdata") == "relative":
+        body, is_packed = metadata.stored_json(series), True
+    else:
+        body, is_packed = metadata.series_json(series, caller.root)
     return _json_body(request, body, media_type, is_packed=is_packed)
 
 
