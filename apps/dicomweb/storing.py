@@ -17,7 +17,7 @@ from apps.dicomweb.errors import BadRequestError, LengthRequiredError, Unsupport
 from apps.dicomweb.multipart import CHUNK_BYTES, MultipartReader, Part, Readable
 from apps.dicomweb.negotiation import APPLICATION_DICOM, MULTIPART_RELATED, parse_media_type
 from apps.ingest.models import Upload, UploadBatch
-from apps.ingest.services import Arrival, StoreOutcome, close_batch, open_batch, receive, store_now
+from apps.ingest.services import Arrival, StoreOutcome, open_batch, receive, store_now
 
 # What is not settled after this long is left to the workers, and the client is told where to look (202).
 SECONDS_WITHIN_REQUEST: Final = 60.0
@@ -113,7 +113,7 @@ def store(
     open, else one of their own. Raises BadRequestError for a body without parts,
     and what `ingest.services.store_now` and `receive` raise.
     """
-    batch = into or open_batch(principal, UploadBatch.Source.STOW)
+    batch = into or open_batch(principal, UploadBatch.Source.STOW, is_one_request=True)
     waiting = iter(parts)
     outcomes: list[StoreOutcome] = []
     # A study in the path is checked while parsing, which a worker would do too late to be refused.
@@ -127,8 +127,6 @@ def store(
     for arrival in waiting:
         receive(principal, batch, arrival.name, arrival.chunks, client_key=arrival.client_key)
         waiting_count += 1
-    if into is None:
-        close_batch(batch)
     if not outcomes and not waiting_count:
         raise BadRequestError("The body holds no instance.", code="no-instances")
     return Stored(batch, outcomes, waiting_count)

@@ -87,11 +87,17 @@ class StoreOutcome:
 
 
 def open_batch(
-    principal: Principal, source: str, *, study: Study | None = None, patient: Patient | None = None
+    principal: Principal,
+    source: str,
+    *,
+    study: Study | None = None,
+    patient: Patient | None = None,
+    is_one_request: bool = False,
 ) -> UploadBatch:
     """Return a new batch for files of `source` (UploadBatch.Source); `study` or `patient`: where documents go.
 
-    Whatever the source, what a link brings waits in the inbox.
+    Whatever the source, what a link brings waits in the inbox. `is_one_request`: only the request that opens it adds to
+    it, so that its row is closed from the start.
 
     Raises PermissionError when the principal may not upload here or may not see them.
     """
@@ -99,7 +105,7 @@ def open_batch(
     if Capability.UPLOAD_CREATE not in principal.capabilities or (owner is not None and not principal.may_see(owner)):
         raise PermissionError
     request = requests.request_of(principal)
-    return UploadBatch.objects.create(
+    batch = UploadBatch.objects.create(
         clinic=principal.clinic,
         source=UploadBatch.Source.REQUEST if request is not None else source,
         request=request,
@@ -108,7 +114,10 @@ def open_batch(
         actor_reference=principal.context.actor_reference,
         study=study,
         patient=patient,
+        closed_at=timezone.now() if is_one_request else None,
     )
+    batch.closed_at = None
+    return batch
 
 
 def close_batch(batch: UploadBatch) -> None:
