@@ -238,6 +238,7 @@ WHITENOISE_IMMUTABLE_FILE_TEST = is_immutable
 
 # --- background work --------------------------------------------------------------------------------------------------
 BROKER_URL = env.str("PORTAL_BROKER_URL", default="filesystem://localhost")
+WORKERS = env.int("PORTAL_WORKERS", default=2)  # processes of the worker; long work leaves one of them free
 JOB_LEASE_SECONDS = env.float("PORTAL_JOB_LEASE_SECONDS", default=30.0)
 
 # --- people -----------------------------------------------------------------------------------------------------------

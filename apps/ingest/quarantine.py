@@ -80,7 +80,9 @@ def gather(clinic: Clinic, arrivals: Iterable[Arrival]) -> Iterator[list[Taken]]
                 _read(clinic, item)
             except IngestError as error:
                 item.error = error
-            if len(group) >= GROUP_FILES or sum(len(waiting.data) for waiting in group) > GROUP_BYTES:
+            # A large file goes on at once: the sweep takes a blob that waits long for its row for a dead request's.
+            is_full = len(group) >= GROUP_FILES or sum(len(waiting.data) for waiting in group) > GROUP_BYTES
+            if is_full or item.blob is not None:
                 done, group = group, []
                 yield done
         if group:

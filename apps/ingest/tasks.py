@@ -26,7 +26,7 @@ State = Upload.State
 
 # An upload this old without a job has lost it; a blob this old without an upload lost its request.
 STRANDED_AFTER = timedelta(minutes=20)
-ORPHANED_AFTER = timedelta(hours=2)
+ORPHANED_AFTER = timedelta(minutes=6)
 SWEEP_FILES = 50
 
 
@@ -81,7 +81,7 @@ def _settle(findings: list[pipeline.Finding]) -> None:
             enqueue(EXPAND, {"upload_id": finding.upload.pk}, clinic=finding.upload.clinic)
 
 
-@register(EXPAND)
+@register(EXPAND, is_long=True)
 def expand_archive(job: Job) -> Callable[[], None] | None:
     """Take the members of one uploaded archive."""
     uploads = open_uploads([job.payload["upload_id"]])
@@ -161,7 +161,7 @@ def purge_transfers() -> int:
     return purged
 
 
-@periodic("ingest.sweep", every_seconds=900)
+@periodic("ingest.sweep", every_seconds=120)
 def sweep_quarantine() -> int:
     """Destroy quarantined bytes that belong to no upload: what a request or a job left that was cut off or killed."""
     destroyed = 0

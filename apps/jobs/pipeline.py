@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import uuid
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
@@ -17,9 +18,11 @@ from django.utils import timezone
 from apps.clinics.scoping import clinic_scope
 from apps.jobs.errors import FinalError, UnknownKindError
 from apps.jobs.models import Job, WorkerPulse
-from apps.jobs.registry import HANDLERS
+from apps.jobs.registry import HANDLERS, LONG_KINDS
 
 log = logging.getLogger(__name__)
+# Somebody else may be claiming the same one.
+CLAIM_TRIES = 20
 
 
 class LeaseLostError(Exception):
@@ -47,6 +50,40 @@ def claim(job_id: int, *, ignore_delay: bool = False) -> Job | None:
         )
     )
     return Job.objects.select_related("clinic").get(pk=job_id) if taken else None
+
+
+def claim_next(*, ignore_delay: bool = False) -> Job | None:
+    """Claim a job of the clinic whose turn it is, the oldest of its own; None when nothing is due.
+
+    Each clinic has a queue of its own, and each process goes round the clinics: ten thousand jobs of one delay the
+    single one of another by one job (CONTROLS RATE-04). Long work leaves a worker free for what is short.
+    """
+    waiting = due(ignore_delay=ignore_delay)
+    if LONG_KINDS and not _has_room_for_long_work():
+        waiting = waiting.exclude(kind__in=LONG_KINDS)
+    clinics = {clinic_id or 0 for clinic_id in waiting.order_by().values_list("clinic_id", flat=True).distinct()}
+    for clinic_id in sorted(clinics, key=lambda each: (each <= _turn.last, each)):
+        of_clinic = waiting.filter(clinic_id=clinic_id or None).order_by("run_after", "pk")
+        for job_id in of_clinic.values_list("pk", flat=True)[:CLAIM_TRIES]:
+            if job := claim(job_id, ignore_delay=ignore_delay):
+                _turn.last = clinic_id
+                return job
+    return None
+
+
+@dataclass
+class _Turn:
+    """Which clinic this process worked for last; 0 for work of no clinic."""
+
+    last: int = -1
+
+
+_turn = _Turn()
+
+
+def _has_room_for_long_work() -> bool:
+    running = Job.objects.filter(kind__in=LONG_KINDS, state=Job.State.RUNNING, lease_until__gte=timezone.now())
+    return running.count() < max(1, settings.WORKERS - 1)
 
 
 def show_life() -> None:

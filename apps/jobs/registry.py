@@ -10,6 +10,8 @@ from apps.jobs.models import Job
 Effects = Callable[[], None]
 Handler = Callable[[Job], Effects | None]
 HANDLERS: dict[str, Handler] = {}
+# Work of minutes: never on all workers at once.
+LONG_KINDS: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,18 @@ class PeriodicTask:
 PERIODIC: dict[str, PeriodicTask] = {}
 
 
-def register(kind: str) -> Callable[[Handler], Handler]:
+def register(kind: str, *, is_long: bool = False) -> Callable[[Handler], Handler]:
     """Name the decorated function as the handler of a kind of job.
 
     The handler works outside any transaction (SQLite has one writer) and returns the effects, a function that is run
-    in one short transaction together with marking the job done; None when there are no effects.
+    in one short transaction together with marking the job done; None when there are no effects. `is_long`: it may
+    take minutes, and leaves one worker free for other work.
     """
 
     def add(handler: Handler) -> Handler:
         HANDLERS[kind] = handler
+        if is_long:
+            LONG_KINDS.add(kind)
         return handler
 
     return add

@@ -50,18 +50,10 @@ def enqueue_many(kind: str, payloads: list[dict[str, object]], *, clinic: Clinic
 def process_until_idle() -> int:
     """Work off everything queued in this process, retries without their delay; return how many runs that took."""
     count = 0
-    while job := claim_next():
+    while job := pipeline.claim_next(ignore_delay=True):
         pipeline.run(job)
         count += 1
     return count
-
-
-def claim_next() -> Job | None:
-    """Claim the job that is due longest; None when nothing is queued."""
-    for job_id in pipeline.due(ignore_delay=True).order_by("run_after", "pk").values_list("pk", flat=True)[:20]:
-        if job := pipeline.claim(job_id, ignore_delay=True):
-            return job
-    return None
 
 
 def has_live_worker() -> bool:

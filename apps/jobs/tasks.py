@@ -20,8 +20,8 @@ DONE_JOBS_KEPT = timedelta(days=7)
 
 @shared_task
 def run_job(job_id: int) -> None:
-    """Claim and run one job; a second signal for the same job does nothing."""
-    job = pipeline.claim(job_id)
+    """Run one job: not the one that the message names, which only says that there is work, but whose turn it is."""
+    job = pipeline.claim_next()
     if job:
         pipeline.run(job)
 

@@ -182,3 +182,34 @@ def test_jobs_done_long_ago_are_forgotten_and_failed_ones_kept(db: None) -> None
         Job.objects.filter(pk=job.pk).update(state=state, finished_at=at)
     tasks.forget_done()
     assert list(Job.objects.order_by("pk")) == kept
+
+
+def test_ten_thousand_jobs_of_one_clinic_delay_anothers_by_one_job_RATE_04(
+    clinic_a: Clinic, clinic_b: Clinic, handler: list[int]
+) -> None:
+    """Every message says that there is work; whose turn it is, is decided when it is taken up."""
+    Job.objects.bulk_create(Job(kind="count", payload={"number": 0}, clinic=clinic_a) for _ in range(200))
+    mine = [enqueue("count", {"number": 1}, clinic=clinic_b) for _ in range(3)]
+    first_message_of_the_flood = Job.objects.earliest("pk").pk
+    for _ in range(6):
+        tasks.run_job(first_message_of_the_flood)
+    assert sum(handler) == len(mine)
+    assert set(Job.objects.filter(clinic=clinic_b).values_list("state", flat=True)) == {Job.State.DONE}
+    assert process_until_idle() == 200 - 3
+
+
+def test_long_work_leaves_a_worker_free_RATE_04(
+    clinic_a: Clinic, clinic_b: Clinic, handler: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "LONG_KINDS", {"archive"})
+    monkeypatch.setitem(HANDLERS, "archive", HANDLERS["count"])
+    for clinic in (clinic_a, clinic_b):
+        enqueue("archive", {"number": 5}, clinic=clinic)
+    running = pipeline.claim_next()
+    assert running
+    enqueue("count", {"number": 1}, clinic=clinic_a)
+    assert process_until_idle() == 1
+    assert handler == [1]
+    pipeline.run(running)
+    assert process_until_idle() == 1
+    assert handler == [1, 5, 5]
