@@ -91,6 +91,7 @@ os.register_at_fork(after_in_child=_waiters.cache_clear)
 class DiskPlace(Place):
     """Objects as files below one folder."""
 
+    lists_cheaply = True
     window_bytes = 1024 * 1024
 
     def __init__(self, root: Path) -> None:

@@ -81,6 +81,8 @@ class PlaceReader(ABC):
 class Place(ABC):
     """Keeps objects named ``<shard>/<public id>``. Writes are atomic and durable, and never replace anything."""
 
+    lists_cheaply = False
+    """Whether going through all objects every few minutes costs little."""
     window_bytes: int
     """How much to ask for at a time when an object is read from end to end."""
 

@@ -14,6 +14,12 @@ def delete_destroyed_bytes() -> None:
     sweep.delete_destroyed_bytes()
 
 
+@periodic("storage.remove-young-leftovers", every_seconds=240)
+def remove_young_leftovers() -> None:
+    """Remove what a crash just left behind."""
+    sweep.remove_young_leftovers()
+
+
 @periodic("storage.remove-leftovers", every_seconds=3600)
 def remove_leftovers() -> None:
     """Remove what crashes left behind."""

@@ -27,15 +27,18 @@ from apps.storage.crypto import LAYOUT
 from apps.storage.disk_place import DiskPlace
 from apps.storage.errors import BlobDestroyedError, BlobMissingError, CorruptBlobError, PlaceUnavailableError
 from apps.storage.models import Blob, Usage
-from apps.storage.places import Place, PlaceReader, StoredObject, object_name
+from apps.storage.places import Place, PlaceReader, StoredObject, object_name, place_named
 from apps.storage.services import (
     BlobWriter,
+    abandon,
     adopt,
     destroy,
     health,
     iterate_blob,
+    keeping,
     open_blob,
     used_bytes,
+    write_ahead,
     write_blob,
     write_blobs,
 )
@@ -667,3 +670,28 @@ class TestHealth:
         memory = {"BACKEND": "django.core.files.storage.InMemoryStorage"}
         settings.STORAGES = settings.STORAGES | {"blobs": memory}
         assert health()["message"] == "ImproperlyConfigured"
+
+
+def test_what_a_crash_left_a_moment_ago_is_gone_within_minutes_F2(in_clinic_a: Clinic) -> None:
+    """Bytes written ahead of rows that never came; what has a row, or may yet get one, stays."""
+    [kept] = write_ahead(in_clinic_a, "instance", [b"kept"])
+    with transaction.atomic(), keeping([kept]):
+        pass
+    [lost] = write_ahead(in_clinic_a, "instance", [b"lost"])
+    place = place_named(lost.place)
+    assert sweep.remove_young_leftovers() == 0
+    removed = sweep.remove_young_leftovers(timezone.now() + timedelta(minutes=6))
+    assert removed == (1 if place.lists_cheaply else 0)
+    assert place.exists(lost.object_name) is not place.lists_cheaply
+    assert place.exists(kept.object_name)
+
+
+def test_bytes_written_ahead_are_deleted_when_no_row_takes_them(in_clinic_a: Clinic) -> None:
+    before = used_bytes(in_clinic_a)
+    kept, lost = write_ahead(in_clinic_a, "instance", [b"one", b"two"])
+    with transaction.atomic(), keeping([kept]):
+        pass
+    abandon([kept, lost])
+    place = place_named(kept.place)
+    assert (place.exists(kept.object_name), place.exists(lost.object_name)) == (True, False)
+    assert used_bytes(in_clinic_a) == before + 3
