@@ -11,7 +11,7 @@ import struct
 import zlib
 from array import array
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, BinaryIO, Final
 
@@ -127,7 +127,7 @@ class PixelIndex:
             "frames": self.number_of_frames,
             "offset": self.offset,
             "length": self.length,
-            "format": asdict(self.format),
+            "format": {name: getattr(self.format, name) for name in PixelFormat.__slots__},
         }
         text = json.dumps(head, separators=(",", ":")).encode()
         lengths = struct.pack(f"<{len(self.fragment_lengths)}I", *self.fragment_lengths)

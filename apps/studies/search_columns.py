@@ -19,13 +19,16 @@ def write_search_columns(studies: Sequence[Study]) -> None:
     if not studies:
         return
     terms = []
+    behind = []
     for study in studies:
         patient = study.patient
-        study.patient_name_folded = patient.patient_name_folded
-        study.dicom_patient_id = patient.dicom_patient_id
+        columns = (patient.patient_name_folded, patient.dicom_patient_id)
+        if columns != (study.patient_name_folded, study.dicom_patient_id):
+            study.patient_name_folded, study.dicom_patient_id = columns
+            behind.append(study)
         words = search_terms(patient.patient_name, patient.dicom_patient_id, study.accession_number)
         terms += [StudyTerm(clinic_id=study.clinic_id, study=study, term=word) for word in sorted(words)]
-    Study.objects.bulk_update(studies, ["patient_name_folded", "dicom_patient_id"], batch_size=BATCH)
+    Study.objects.bulk_update(behind, ["patient_name_folded", "dicom_patient_id"], batch_size=BATCH)
     StudyTerm.objects.bulk_create(terms, ignore_conflicts=True, batch_size=BATCH)
 
 

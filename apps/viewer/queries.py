@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
-from apps.dicom import sop_classes
-from apps.dicom.parse import parse_header
-from apps.dicom.report import ReportItem, report_items
+from apps.dicom import limited, sop_classes
+from apps.dicom.report import ReportItem
 from apps.dicom.sop_classes import Kind
 from apps.storage.services import open_blob
 from apps.studies.models import Instance, Series, Study
@@ -87,6 +86,6 @@ def _papers(rows: QuerySet[Instance]) -> list[Paper]:
         items: list[ReportItem] = []
         if sop_classes.is_report(instance.sop_class_uid):
             with open_blob(instance.blob) as file:
-                items = report_items(parse_header(file).dataset)
+                items = limited.report_items(file)
         found.append(Paper(sop_classes.name(instance.sop_class_uid), items))
     return found

@@ -10,7 +10,6 @@ raises, with two codes more: `parser-crashed` and `parser-timed-out`. What readi
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from datetime import datetime
@@ -227,12 +226,7 @@ def _head_of(file: BinaryIO) -> tuple[int, Buffer]:
     """Return a file's size and its beginning, as far as the pixels if they begin soon: a guess that saves copying."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    if isinstance(file, io.BytesIO):
-        # No copy of a file that is in memory anyway.
-        with file.getbuffer() as whole:
-            head = bytes(whole[:_HEAD_BYTES])
-    else:
-        head = file.read(_HEAD_BYTES)
+    head = file.read(_HEAD_BYTES)
     at = head.find(_PIXEL_TAG)
     if at >= 0:
         head = head[: at + _BEHIND_TAG_BYTES]
