@@ -25,6 +25,8 @@ PARTIAL: Final = ".deidentify-partial"
 _CHUNK: Final = 32
 _UID_IN_NAME: Final = re.compile(r"(?<![\d.])[0-2](?:\.\d+){4,}(?![\d])")
 _MIN_NUMBER: Final = 4
+_MIN_PART: Final = 6
+"""Shorter numbers are compared with whole words of a path: every counter holds some."""
 
 
 @dataclass(slots=True)
@@ -205,7 +207,13 @@ class _Names:
         words = set(re.findall(r"[^\W\d_]+", folded))
         has_name = bool(words & self.names) or any(name in squeezed for name in self.names if len(name) >= 4)
         digits = re.sub(r"\D+", "", folded)
-        has_number = any(number in squeezed or (number.isdigit() and number in digits) for number in self.numbers)
+        tokens = set(re.findall(r"[^\W_]+", folded))
+        has_number = any(
+            number in tokens
+            if len(number) < _MIN_PART
+            else number in squeezed or (number.isdigit() and number in digits)
+            for number in self.numbers
+        )
         if not has_name and not has_number and fold(suffix).strip(".") not in self.names:
             return mapped
         kept_suffix = suffix if suffix.lower() in (".dcm", ".dicom", ".ima", ".img") else ""

@@ -46,6 +46,7 @@ from .methods import method_codes, method_elements
 from .pixels import CleanedPixels, PixelCleaner, PixelJob
 from .profile import DATE_VRS, TEXT_VRS, Action, Profile, Rules, rules_of, table, vr_of
 from .report import Did, Report
+from .residue import count_residue
 from .safe_private import safe_vr
 from .words import vocabulary
 
@@ -248,10 +249,18 @@ class _Run:
         encodings = self._encodings(self.source.elements, charset.DEFAULT_ENCODINGS)
         out = self._item(self.source.elements, encodings, "", is_strict=False)
         out = self._with_pixels(out, pixels)
+        self.report.residue = count_residue(out, self._original_identity())
+        if self.report.residue:
+            raise NeedsReviewError(Reason.RESIDUE)
         out = self._with_methods(out)
         self._fill_report(out)
         parts = self._file(out)
         return Result(tuple(parts), self.report, self.identity)
+
+    def _original_identity(self) -> Identity:
+        """Return whom to look for at the end: nobody in a file that was done before, whose names are pseudonyms."""
+        is_done = self.mapper.is_own_label("patient", self.patient)
+        return Identity() if is_done else self.identity
 
     # What the file says of itself
 

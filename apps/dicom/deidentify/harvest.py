@@ -14,8 +14,9 @@ from .words import vocabulary
 
 _NUMBER_NAMES: Final = re.compile(r"\bIDs?\b|Number|Identif|Locator|Telephone|Telecom|Serial|Barcode", re.IGNORECASE)
 _MAX_VALUE_BYTES: Final = 64 << 10
-_PERSON_IDENTIFICATION: Final = 0x00401101
-_CODE_VALUE: Final = 0x00080100
+_STUDY_ID: Final = 0x00200010
+_MAX_COUNTER: Final = 5
+"""A shorter Study ID is a counter, and no number of anybody."""
 
 
 class Found(NamedTuple):
@@ -69,7 +70,7 @@ class _Collector:
     def _take(self, vr: str, kind: str, value: bytes, encodings: tuple[str, ...]) -> None:
         if vr == "PN" or kind == "name":
             self.names.add((value, encodings))
-        elif kind == "number":
+        elif kind == "number" or (kind == "study" and len(value.strip(b" \0")) > _MAX_COUNTER):
             self.numbers.add((value, encodings))
         elif kind == "words":
             self.words.add((value[:_MAX_VALUE_BYTES], encodings))
@@ -100,6 +101,8 @@ def _kind_of(tag: int, rules: Rules) -> str:
         return "sequence"
     if vr in ("DA", "DT"):
         return "date"
+    if tag == _STUDY_ID:
+        return "study"
     row = table().attributes.get(tag)
     if row is None or not row.is_identity:
         return ""
