@@ -29,6 +29,9 @@ MIN_SIDE: Final = 3
 # Letters of 8 pixels are seen when doubled; so many pixels are given to the detector for one frame, no more.
 BUDGET: Final = 1_250_000
 MAX_SCALE: Final = 2.5
+OVERVIEW: Final = 400_000
+STROKES: Final = 800_000
+"""And so many for a large film as a whole, and for its parts with strokes, where small letters are looked for."""
 TURNED: Final = 0.75
 """Scale of the turned look, of that of the upright one."""
 # Above this a picture is looked at whole at its reduced size, and closely only where it has strokes.
@@ -36,9 +39,18 @@ LARGE: Final = 700_000
 CELL: Final = 32
 MAX_UNSURE: Final = 12
 """How many doubtful places are read in one picture."""
-LARGE_LETTERS: Final = 28
+LARGE_LETTERS: Final = 18
 SHARP: Final = 0.55
+# How sure the reader must be of its letters: where much speaks for text, of a single letter, where little does.
+LEGIBLE: Final = 0.4
+SINGLE_LEGIBLE: Final = 0.6
 READABLE: Final = 0.7
+LARGEST: Final = 0.08
+"""A line that covers more of the picture than this part must be read without any doubt."""
+MEANINGLESS: Final = 0.04
+"""So many strokes above and below a line, as a part of the pixels there, and strokes beside it mean nothing."""
+MAX_READ: Final = 60
+"""So many places are read; a page with more is full of text."""
 
 
 class Found(NamedTuple):
@@ -58,8 +70,7 @@ def find_text(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
         found += _look(picture, part, scale)
         found += _look_turned(picture, part, scale * TURNED)
     grey = brightest(picture)
-    sure = _plausible(picture, grey, [each for each in found if each.score >= SURE])
-    boxes = [each.box for each in sure]
+    boxes = _plausible(picture, grey, [each for each in found if each.score >= SURE], seeds)
     unsure = [each for each in found if each.score < SURE and not any(box.meets(each.box) for box in boxes)]
     unsure.sort(key=lambda each: -each.score)
     boxes += [each.box for each in unsure[:MAX_UNSURE] if _reads_like_text(_read_either_way(picture, each.box), seeds)]
@@ -71,27 +82,31 @@ def find_readable(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
     if min(picture.shape[:2]) < 8:
         return []
     found: list[Found] = []
-    for part, scale in looks(picture, BUDGET / 2.2):
+    for part, scale in looks(picture, 0.45):
         found += _look(picture, part, scale) + _look_turned(picture, part, scale * TURNED)
     boxes = without_inner([each.box for each in found])
-    return [box for box in boxes if _is_read(_read_either_way(picture, box), seeds)]
+    return [box for box in boxes if is_readable(picture, box, seeds)]
+
+
+def is_readable(picture: Picture, box: Box, seeds: Sequence[str] = ()) -> bool:
+    """Return whether what stands in a box can be read, or speaks of somebody the header knows."""
+    return _is_read(_read_either_way(picture, box), seeds)
 
 
 def _is_read(line: Line, seeds: Sequence[str]) -> bool:
     return (len(line.letters) >= 2 and line.confidence >= READABLE) or speaks_of(line, seeds)
 
 
-def looks(picture: Picture, budget: float = BUDGET) -> list[tuple[Box, float]]:
+def looks(picture: Picture, effort: float = 1.0) -> list[tuple[Box, float]]:
     """Return the parts to look at and their scales: the whole of a small picture, of a large one where strokes are."""
     rows, columns = picture.shape[:2]
     whole = Box(0, 0, columns, rows)
     if whole.area <= LARGE:
-        return [(whole, min(MAX_SCALE, (budget / whole.area) ** 0.5))]
+        return [(whole, min(MAX_SCALE, (effort * BUDGET / whole.area) ** 0.5))]
     parts = stroke_parts(brightest(picture))
-    overview = (budget / 2 / whole.area) ** 0.5
-    area = sum(part.area for part in parts)
-    scale = min(2.0, max(1.0, (budget / max(1, area)) ** 0.5))
-    return [(whole, overview), *((part, scale) for part in parts)]
+    area = max(1, sum(part.area for part in parts))
+    scale = min(2.0, max(0.75, (effort * STROKES / area) ** 0.5))
+    return [(whole, (effort * OVERVIEW / whole.area) ** 0.5), *((part, scale) for part in parts)]
 
 
 def brightest(picture: Picture) -> Map:
@@ -246,18 +261,21 @@ def _united(
     return np.array([root(number) for number in range(len(parents))], dtype=np.int64)
 
 
-def _plausible(picture: Picture, grey: Map, found: list[Found]) -> list[Found]:
-    """Leave out what is not text: large patches and soft shapes that do not read like anything."""
+def _plausible(picture: Picture, grey: Map, found: list[Found], seeds: Sequence[str]) -> list[Box]:
+    """Leave out what is not text: edges of bones, flow in colours, soft shapes. Nobody could read anything there."""
     rows, columns = picture.shape[:2]
-    kept = []
-    for each in found:
-        is_large = min(each.box.width, each.box.height) > max(LARGE_LETTERS, min(rows, columns) // 25)
-        if not is_large and _sharpness(grey, each.box) >= SHARP:
-            kept.append(each)
-            continue
-        line = _read_either_way(picture, each.box)
-        if line.confidence >= READABLE and (not is_large or len(line.letters) >= 2 or line.confidence >= 0.95):
-            kept.append(each)
+    large = max(LARGE_LETTERS, min(rows, columns) // 20)
+    boxes = without_inner([each.box for each in found])
+    kept = boxes[MAX_READ:]
+    for box in boxes[:MAX_READ]:
+        line = _read_either_way(picture, box)
+        count = len(line.letters)
+        is_doubtful = min(box.width, box.height) > large or _sharpness(grey, box) < SHARP
+        needed = READABLE if is_doubtful else LEGIBLE if count > 1 else SINGLE_LEGIBLE
+        if box.area > rows * columns * LARGEST:
+            needed = 0.95
+        if (count and line.confidence >= needed) or speaks_of(line, seeds):
+            kept.append(box)
     return kept
 
 
@@ -289,12 +307,14 @@ def follow(grey: Map, box: Box) -> Box:
     """Return the box, made longer where the line of text goes on beyond it.
 
     The strokes inside differ from their surroundings in one direction by a certain amount; columns (rows, for a
-    vertical line) with as many strokes of that sort are added, over gaps no wider than a space.
+    vertical line) with as many strokes of that sort are added, over gaps no wider than a space. Where the rows above
+    and below are full of such strokes too they mean nothing (speckle, bone), and a little more is taken at both ends.
     """
-    _, columns = grey.shape
     if box.height > 1.3 * box.width:
-        turned = follow(grey.T, Box(box.top, box.left, box.bottom, box.right)) if box.width >= 4 else None
-        return Box(turned.top, turned.left, turned.bottom, turned.right) if turned else box
+        if box.width < 4:
+            return box
+        turned = follow(grey.T, Box(box.top, box.left, box.bottom, box.right))
+        return Box(turned.top, turned.left, turned.bottom, turned.right)
     inside = grey[box.top : box.bottom, box.left : box.right]
     if inside.size < 16:
         return box
@@ -304,17 +324,30 @@ def follow(grey: Map, box: Box) -> Box:
     if high < 14:
         return box
     sign = 1.0 if float(np.abs(away[away > 0]).sum()) >= float(np.abs(away[away < 0]).sum()) else -1.0
+    rows, columns = grey.shape
     reach = 2 * box.height
     left, right = max(0, box.left - reach), min(columns, box.right + reach)
-    band = grey[box.top : box.bottom, left:right]
-    strokes = (band - ground) * sign > 0.55 * high
-    amounts = strokes.sum(axis=0)
+    near = grey[max(0, box.top - box.height) : min(rows, box.bottom + box.height), left:right]
+    strokes = (near - ground) * sign > 0.55 * high
+    first = box.top - max(0, box.top - box.height)
+    line = strokes[first : first + box.height]
+    around = np.concatenate((strokes[:first], strokes[first + box.height :]))
+    if around.size == 0 or float(around.mean()) > MEANINGLESS:
+        end = max(2, round(0.2 * box.height))
+        return Box(max(0, box.left - end), box.top, min(columns, box.right + end), box.bottom)
+    amounts = line.sum(axis=0)
     usual = amounts[box.left - left : box.right - left]
     # A column of a line of text is never full from top to bottom: that would be an edge, or bright tissue.
     is_letter = (amounts > 0) & (amounts <= max(2, min(int(usual.max(initial=0)), int(0.8 * box.height))))
     gap = max(2, round(0.45 * box.height))
     before = _reach(is_letter[: box.left - left][::-1], gap)
     after = _reach(is_letter[box.right - left :], gap)
+    # What goes on must be as black with ink as the line itself, or it is a speck here and there.
+    needed = 0.5 * float(usual.mean())
+    if before and float(amounts[box.left - left - before : box.left - left].mean()) < needed:
+        before = 0
+    if after and float(amounts[box.right - left : box.right - left + after].mean()) < needed:
+        after = 0
     return Box(box.left - before, box.top, box.right + after, box.bottom)
 
 

@@ -1,0 +1,158 @@
+"""Text in pixels is found and painted over in every frame, and nothing else is touched.
+
+The short form: `python -m tests.dicom.burned_in --samples FOLDER` measures many files over real backgrounds.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.filewriter import dcmwrite
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
+
+from apps.dicom import parse, pixels
+from apps.dicom.burned_in import clean, detect, rules
+from apps.dicom.burned_in.boxes import Box, without_inner
+from apps.dicom.burned_in.cleaner import TextCleaner, examine, supervised
+from apps.dicom.deidentify import NeedsReviewError, PixelJob
+from apps.dicom.parse import Header
+from tests.dicom.burned_in import measure, planted
+
+MR = "1.2.840.10008.5.1.4.1.1.4"
+
+
+def header_of(data: bytes) -> Header:
+    return parse.parse_header(io.BytesIO(data))
+
+
+def job_of(data: bytes) -> PixelJob:
+    return PixelJob(data, header_of(data).transfer_syntax_uid, ("Zerlina",), lambda tag: "")
+
+
+def changed(data: bytes, **values: object) -> bytes:
+    """The file with some attributes set differently."""
+    dataset = dcmread(io.BytesIO(data))
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    out = io.BytesIO()
+    dcmwrite(out, dataset, enforce_file_format=True)
+    return out.getvalue()
+
+
+def test_planted_strings_are_gone_and_anatomy_is_not_touched() -> None:
+    score = measure.Score()
+    for kind, syntax, number in (("us", "native", 0), ("sc", "rle", 1), ("cine", "native", 2)):
+        measure.OWN_FRAMES[kind, "made"] = planted.backgrounds(kind, None)[0][1]
+        score.add(planted.make(kind, syntax, number, 7, samples=None, strings=4), kind)
+    assert score.gone == score.strings == 12, score.as_dict()
+    assert score.as_dict()["anatomy_changed_percent"] < 0.1
+    assert score.refused == 0
+
+
+def test_every_syntax_is_written_without_loss_outside_the_boxes() -> None:
+    frames = tuple(np.random.default_rng(n).integers(1, 255, (40, 60, 3), np.uint8) for n in range(2))
+    box = Box(10, 5, 30, 15)
+    for syntax in planted.SYNTAXES:
+        data = planted.part10("cine", frames, syntax)
+        header = header_of(data)
+        cleaned = clean.clean_frames(io.BytesIO(data), header, [box])
+        file, found = clean.reopened(cleaned, header)
+        for n in (1, 2):
+            before = pixels.read_frame(io.BytesIO(data), header.pixels, n).samples
+            after = pixels.read_frame(file, found.pixels, n).samples
+            assert not after[5:15, 10:30].any(), syntax
+            after = np.array(after)
+            after[5:15, 10:30] = before[5:15, 10:30]
+            assert np.array_equal(before, after), syntax
+        assert cleaned.transfer_syntax_uid == clean.REWRITTEN_AS.get(header.transfer_syntax_uid, ExplicitVRLittleEndian)
+
+
+def native(samples: np.ndarray, *, big: bool = False, **values: object) -> bytes:
+    """A native file of one frame with these values as they lie in it."""
+    data = planted.part10("us", (np.zeros((samples.shape[0], samples.shape[1]), np.uint8),), "native")
+    dataset = dcmread(io.BytesIO(data))
+    for keyword, value in values.items():
+        setattr(dataset, keyword, value)
+    dataset.PixelData = samples.astype(samples.dtype.newbyteorder(">" if big else "<")).tobytes()
+    dataset["PixelData"].VR = "OW"
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian if big else ExplicitVRLittleEndian
+    out = io.BytesIO()
+    dcmwrite(out, dataset, enforce_file_format=True, little_endian=not big, implicit_vr=False)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("is_big", [False, True])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_black_is_black_in_every_byte_order_and_polarity(is_big: bool, photometric: str) -> None:
+    samples = np.random.default_rng(3).integers(-900, 2000, (20, 30)).astype(np.int16)
+    values = {"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1}
+    data = native(samples, big=is_big, PhotometricInterpretation=photometric, **values)
+    header = header_of(data)
+    cleaned = clean.clean_frames(io.BytesIO(data), header, [Box(3, 2, 9, 8)])
+    file, found = clean.reopened(cleaned, header)
+    after = pixels.read_frame(file, found.pixels, 1).samples
+    assert set(after[2:8, 3:9].ravel()) == {samples.max() if photometric == "MONOCHROME1" else samples.min()}
+    is_outside = np.ones_like(samples, np.bool_)
+    is_outside[2:8, 3:9] = False
+    assert np.array_equal(after[is_outside], samples[is_outside])
+
+
+def test_primary_slices_are_not_looked_at_and_what_says_otherwise_is() -> None:
+    slice_ = planted.part10("us", (np.zeros((8, 8), np.uint8),), "native")
+    values = {"BitsAllocated": 16, "BitsStored": 16, "HighBit": 15, "PixelData": bytes(128)}
+    slice_ = changed(slice_, SOPClassUID=MR, ImageType=["ORIGINAL", "PRIMARY", "M"], **values)
+    assert not rules.may_hold_text(header_of(slice_))
+    for said in (
+        {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]},
+        {"BurnedInAnnotation": "YES"},
+        {"SOPClassUID": planted.US},
+    ):
+        assert rules.may_hold_text(header_of(changed(slice_, **said))), said
+
+
+def test_doubtful_images_are_left_to_people_where_there_are_some() -> None:
+    frame = np.zeros((32, 32), np.uint8)
+    for kind, values, doubt in (
+        ("sc", {}, rules.Doubt.SECONDARY_CAPTURE),
+        ("sc", {"ConversionType": "SD"}, rules.Doubt.SCANNED),
+        ("us", {"BurnedInAnnotation": "YES"}, rules.Doubt.BURNED_IN_DECLARED),
+        ("us", {"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, rules.Doubt.SCREENSHOT),
+    ):
+        data = changed(planted.part10(kind, (frame,), "native"), **values)
+        assert doubt in rules.doubts(header_of(data))
+        with pytest.raises(NeedsReviewError):
+            supervised()(job_of(data))
+        assert TextCleaner()(job_of(data)) is None
+        # A person said that there is nothing in it, or where.
+        assert supervised([])(job_of(data)) is None
+        cleaned = supervised([Box(0, 0, 4, 4)])(job_of(data))
+        assert cleaned is not None
+        assert cleaned.regions == 1
+
+
+def test_devices_and_ultrasound_regions_say_where_no_anatomy_is() -> None:
+    data = planted.part10("us", (np.zeros((480, 640), np.uint8),), "native")
+    assert rules.device_boxes(header_of(changed(data, ManufacturerModelName="iU22"))) == [Box(0, 0, 640, 47)]
+    region = Dataset()
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = 100, 60
+    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = 539, 459
+    with_region = changed(data, SequenceOfUltrasoundRegions=Sequence([region]))
+    strips = rules.outside_regions(header_of(with_region))
+    assert Box(0, 0, 640, 60) in strips
+    assert Box(0, 60, 100, 460) in strips
+    # Regions that would cover an image are not believed.
+    bright = changed(with_region, PixelData=bytes([200]) * (480 * 640))
+    assert not set(strips) & set(examine(bright, header_of(bright)).boxes)
+
+
+def test_boxes_within_others_go_and_regions_are_found_by_runs() -> None:
+    assert without_inner([Box(0, 0, 9, 9), Box(1, 1, 3, 3), Box(5, 5, 12, 12)]) == [Box(0, 0, 9, 9), Box(5, 5, 12, 12)]
+    marked = np.zeros((8, 8), np.float32)
+    marked[1, 1:4] = marked[2, 4] = marked[6, 0] = 0.5
+    found = sorted(detect.components(marked, 0.3))
+    assert [box for box, _ in found] == [Box(0, 6, 1, 7), Box(1, 1, 5, 3)]
+    assert found[1].score == pytest.approx(0.5)
