@@ -21,7 +21,7 @@ from apps.dicom.elements import NUMBER_FORMATS, SINGLE_VALUE_TEXT_VRS
 from apps.dicom.errors import Code, IgnoredError, RejectedError
 from apps.dicom.frames import PixelFormat
 from apps.dicom.parse import inflate
-from apps.dicom.uid import IMPLEMENTATION_CLASS_UID
+from apps.dicom.uid import IMPLEMENTATION_CLASS_UID, is_valid_uid
 
 from . import harvest, pixeldata, values
 from .codec import (
@@ -116,8 +116,16 @@ def deidentify(
     """
     data = file if isinstance(file, (bytes, memoryview)) else _content(file)
     mapper = key if isinstance(key, Mapper) else Mapper(key)
-    source = read_source(data)
-    return _Run(data, source, rules_of(profile), mapper, pixel_cleaner).result()
+    try:
+        source = read_source(data)
+        return _Run(data, source, rules_of(profile), mapper, pixel_cleaner).result()
+    except struct.error as error:
+        raise RejectedError(Code.TRUNCATED) from error
+    except RecursionError as error:
+        raise RejectedError(Code.TOO_DEEP) from error
+    except (ValueError, IndexError, OverflowError, zlib.error) as error:
+        # Not a hole but the wall: a damaged file may hold anything.
+        raise RejectedError(Code.MALFORMED) from error
 
 
 def _content(file: BinaryIO) -> bytes:
@@ -150,6 +158,8 @@ def read_source(data: Bytes) -> Source:
                 transfer_syntax_uid = _ascii(element.value)
             elif element.tag == 0x00020002 and _ascii(element.value) == _MEDIA_STORAGE_DIRECTORY:
                 raise IgnoredError(Code.DICOMDIR)
+    if transfer_syntax_uid and not is_valid_uid(transfer_syntax_uid):
+        raise RejectedError(Code.NO_TRANSFER_SYNTAX)
     if not transfer_syntax_uid:
         is_explicit = bytes(data[at + 4 : at + 6]) in VRS
         transfer_syntax_uid = EXPLICIT_VR_LITTLE_ENDIAN if is_explicit else IMPLICIT_VR_LITTLE_ENDIAN

@@ -130,6 +130,10 @@ class Identity:
             self._long = tuple(part for part in self.names | self.numbers if len(part) >= MIN_PART)
         return any(part in folded for part in self._long)
 
+    def has_part(self, folded: str) -> bool:
+        """Say whether even a name of three letters is in a word: for words that are no words of any language."""
+        return any(len(name) >= 3 and name in folded for name in self.names)
+
     def has_number(self, digits: str) -> bool:
         """Say whether digits are an identifier."""
         return len(digits) >= 3 and (digits in self.numbers or any(len(n) >= 5 and n in digits for n in self.numbers))

@@ -175,7 +175,7 @@ def _may_stay(folded: list[str], number: int, identity: Identity, *, is_technica
     if identity.has_word(token):
         return False
     if is_technical and token not in _MONTHS and _TECHNICAL.fullmatch(token) is not None:
-        return True
+        return not identity.has_part(token)
     if token[0].isdigit() and token.replace(".", "").replace(",", "").isdigit():
         return _number_may_stay(token, before, after)
     if token.isalpha():
