@@ -25,11 +25,12 @@ from .planted import Planted, Planter, part10, plain, raw_element
 _TEXT_VRS = ("LO", "SH", "LT", "ST", "UT", "UC")
 # Attributes that the table does not name, of every VR that can hold a text.
 _UNLISTED = (
-    (0x00081090, "LO"), (0x00181020, "LO"), (0x00180024, "SH"), (0x00181250, "SH"), (0x00181160, "SH"), (0x00189005, "SH"),
-    (0x0040A160, "UT"), (0x00102180, "SH"), (0x00200062, "CS"), (0x00180022, "CS"), (0x00081090, "LO"), (0x00281055, "LO"),
-    (0x00204000, "LT"), (0x00102210, "CS"), (0x00080104, "LO"), (0x0008010B, "CS"), (0x00400260, "SQ"), (0x00081032, "SQ"),
-    (0x00321064, "SQ"), (0x00081196, "US"), (0x00280302, "CS"), (0x00100033, "LO"), (0x00100034, "LO"), (0x00420010, "ST"),
-    (0x00700080, "CS"), (0x00700081, "LO"), (0x0040030E, "SQ"), (0x00181061, "LO"), (0x00181400, "LO"), (0x0008040C, "SQ"),
+    (0x00081090, "LO"), (0x00181020, "LO"), (0x00180024, "SH"), (0x00181250, "SH"), (0x00181160, "SH"),
+    (0x00189005, "SH"), (0x0040A160, "UT"), (0x00102180, "SH"), (0x00200062, "CS"), (0x00180022, "CS"),
+    (0x00081090, "LO"), (0x00281055, "LO"), (0x00204000, "LT"), (0x00102210, "CS"), (0x00080104, "LO"),
+    (0x0008010B, "CS"), (0x00400260, "SQ"), (0x00081032, "SQ"), (0x00321064, "SQ"), (0x00081196, "US"),
+    (0x00280302, "CS"), (0x00100033, "LO"), (0x00100034, "LO"), (0x00420010, "ST"), (0x00700080, "CS"),
+    (0x00700081, "LO"), (0x0040030E, "SQ"), (0x00181061, "LO"), (0x00181400, "LO"), (0x0008040C, "SQ"),
     (0x00281090, "CS"), (0x0018115E, "DS"), (0x00181151, "IS"), (0x00080119, "UC"), (0x0040A13A, "DT"),
 )  # fmt: skip
 
@@ -37,8 +38,7 @@ _UNLISTED = (
 def ascii_name(planter: Planter) -> str:
     """The family name if it is ASCII, else the physician's."""
     family = plain(planter.person.family)
-    name = family if family.isascii() and family.isalpha() else planter.person.physician[0]
-    return name
+    return family if family.isascii() and family.isalpha() else planter.person.physician[0]
 
 
 def private_block(planter: Planter, made: Dataset) -> None:
@@ -381,7 +381,7 @@ def _instance(seed: int, number: int, rows: list[tuple[int, str, bool]]) -> Plan
         "PrivateInformation": name.encode() + b"\0" * (len(name) % 2),
     }
     data = part10(made, syntax, preamble=preamble, meta=meta)
-    if syntax in (planted.EXPLICIT,) and rng.random() < 0.5:
+    if syntax == planted.EXPLICIT and rng.random() < 0.5:
         data += raw_element(0xFFFCFFFC, b"OB", name.encode().ljust(64))
     return Planted(
         data=data,

@@ -53,7 +53,7 @@ class Score:
 
 def fold(text: str) -> str:
     """Lower case, no diacritics."""
-    special = str.maketrans({"ł": "l", "ß": "ss", "ı": "i", "ø": "o"})
+    special = str.maketrans({"ł": "l", "ß": "ss", "\u0131": "i", "ø": "o"})
     decomposed = unicodedata.normalize("NFKD", text.casefold().translate(special))
     return "".join(part for part in decomposed if not unicodedata.combining(part))
 

@@ -22,9 +22,10 @@ from .dciodvfy import new_errors
 KEY = b"0123456789abcdef"
 pytestmark = [pytest.mark.samples, pytest.mark.filterwarnings("ignore")]
 GEOMETRY = (
-    "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "RescaleSlope",
-    "RescaleIntercept", "WindowCenter", "WindowWidth", "Modality", "SOPClassUID", "SeriesNumber", "InstanceNumber",
-    "NumberOfFrames", "PhotometricInterpretation", "ImageType", "BitsStored", "FrameTime", "KVP", "EchoTime",
+    "Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness",
+    "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth", "Modality", "SOPClassUID",
+    "SeriesNumber", "InstanceNumber", "NumberOfFrames", "PhotometricInterpretation", "ImageType", "BitsStored",
+    "FrameTime", "KVP", "EchoTime",
 )  # fmt: skip
 
 
