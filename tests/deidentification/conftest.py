@@ -63,7 +63,10 @@ def image(number: int, *lines: str, sop_class: str = ULTRASOUND, **attributes: o
     if sop_class == SECONDARY_CAPTURE:
         dataset.ConversionType = "WSD"
     for keyword, value in attributes.items():
-        setattr(dataset, keyword, value)
+        if value is None:
+            delattr(dataset, keyword)
+        else:
+            setattr(dataset, keyword, value)
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     out = io.BytesIO()
