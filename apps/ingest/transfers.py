@@ -137,6 +137,14 @@ def begin(
     )
 
 
+def begun_before(batch: UploadBatch, client_key: str | None, length_bytes: int) -> Transfer | None:
+    """Return the transfer that this batch already has under the sender's key: the answer to the first may be lost."""
+    if client_key is None:
+        return None
+    rows = Transfer.objects.filter(batch=batch, client_key=client_key, length_bytes=length_bytes)
+    return rows.order_by("-offset_bytes").first()
+
+
 def append(
     principal: Principal,
     transfer: Transfer,

@@ -9,6 +9,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -56,6 +57,7 @@ def transfers(request: HttpRequest, entrance: Entrance) -> HttpResponse:
     try:
         return _create(request, entrance)
     except (IngestError, StorageError) as error:
+        _drain(request)
         return _refuse(error)
 
 
@@ -75,6 +77,7 @@ def transfer(request: HttpRequest, entrance: Entrance, transfer_id: str) -> Http
     try:
         return handlers[method](request, entrance, found)
     except (IngestError, StorageError) as error:
+        _drain(request)
         return _refuse(error)
 
 
@@ -86,15 +89,19 @@ def _create(request: HttpRequest, entrance: Entrance) -> HttpResponse:
         raise Http404
     services.check_open(principal, batch)
     key, fingerprint = about.get("key", ""), about.get("fingerprint", "")
-    authorise(request, Capability.UPLOAD_CREATE, None, verb="upload.requested", details={"source": "tus"})
-    begun = pieces.begin(
-        principal,
-        batch,
-        length_bytes=_number(request.headers.get("Upload-Length")),
-        name=about.get("filename", ""),
-        client_key=key if _KEY.fullmatch(key) else None,
-        fingerprint=fingerprint if _FINGERPRINT.fullmatch(fingerprint) else "",
-    )
+    client_key = key if _KEY.fullmatch(key) else None
+    length_bytes = _number(request.headers.get("Upload-Length"))
+    begun = pieces.begun_before(batch, client_key, length_bytes)
+    if begun is None:
+        authorise(request, Capability.UPLOAD_CREATE, None, verb="upload.requested", details={"source": "tus"})
+        begun = pieces.begin(
+            principal,
+            batch,
+            length_bytes=length_bytes,
+            name=about.get("filename", ""),
+            client_key=client_key,
+            fingerprint=fingerprint if _FINGERPRINT.fullmatch(fingerprint) else "",
+        )
     location = entrance.url("tus-file", transfer_id=begun.public_id)
     if request.content_type == _BODY_TYPE:
         try:
@@ -103,6 +110,8 @@ def _create(request: HttpRequest, entrance: Entrance) -> HttpResponse:
             # The file is begun all the same: the next request goes on where this one got to.
             if error.code in ("limit-reached", "too-large"):
                 raise
+            _drain(request)
+            begun.refresh_from_db()
     return _answer(HTTPStatus.CREATED, Location=location, **_where(begun))
 
 
@@ -146,6 +155,13 @@ def _chunks(request: HttpRequest) -> Iterator[bytes]:
     if left > 0:
         # Some servers end the body where the line broke, and say nothing.
         raise pieces.BrokenOffError
+
+
+def _drain(request: HttpRequest) -> None:
+    """Read what is left of a piece that is not taken: a browser that is still sending would not hear why."""
+    with suppress(IngestError):
+        for _chunk in _chunks(request):
+            pass
 
 
 def _checksum(request: HttpRequest) -> pieces.Checksum | None:

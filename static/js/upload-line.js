@@ -47,10 +47,6 @@ export class Line {
     return Boolean(this.active.size || this.queue.length || this.building.length || this.expecting);
   }
 
-  get isSettled() {
-    return !this.isSending && !this.results.open && this.results.known.size >= this.results.finished;
-  }
-
   change(item, state, text) {
     if (!item.isCancelled) this.page.change(item, state, text);
   }
@@ -79,7 +75,7 @@ export class Line {
     const answer = await this.persist(() => this.post(this.config.urls.begin, form));
     if (!answer || answer.status !== 201) return false;
     this.batch = { id: answer.body.batch, urls: answer.body.urls, isClosed: false };
-    this.results = { ...this.results, after: "", known: new Set(), open: 0, finished: 0 };
+    Object.assign(this.results, { after: "", known: new Set(), open: 0, finished: 0, isHeard: false, isGone: false });
     return true;
   }
 
@@ -162,7 +158,6 @@ export class Line {
     }
     this.poll();
     this.page.progress();
-    if (!this.isSending && !this.held) this.close();
   }
 
   // --- small files: STOW-RS (PS3.18 10.5) -----------------------------------------------------------------------------
@@ -381,7 +376,9 @@ export class Line {
     if (this.isRenewed && Date.now() - this.isRenewed < 2000) { this.hold("ended"); return true; }
     const found = await this.whoAmI();
     if (found === "me") { this.isRenewed = Date.now(); return true; }
-    this.hold(found === "nobody" || found === "other" ? "signedOut" : "ended");
+    if (found === "away") return this.rest(3, {});
+    // Whoever has no account here has nowhere to sign in again.
+    this.hold(this.config.urls.signIn ? "signedOut" : "ended");
     return true;
   }
 
@@ -413,10 +410,10 @@ export class Line {
   // --- what became of it ----------------------------------------------------------------------------------------------
   async poll() {
     const state = this.results;
-    if (state.isPolling) { state.isAskedAgain = true; return; }
+    if (state.isPolling) return;
     state.isPolling = true;
     let pause = 300;
-    while (this.batch && (this.isSending || !this.hasHeardAll)) {
+    while (this.batch && !state.isGone && (this.isSending || !this.hasHeardAll)) {
       await new Promise((resolve) => setTimeout(resolve, pause));
       pause = POLL_MS;
       try {
@@ -428,6 +425,8 @@ export class Line {
     this.results.isPolling = false;
     this.page.slow(false);
     this.page.progress();
+    // Not before everything has its outcome: what is chosen meanwhile belongs to the same upload.
+    if (!this.isSending && this.hasHeardAll) this.close();
   }
 
   get hasHeardAll() {
@@ -445,6 +444,8 @@ export class Line {
       headers: { "X-Background": "1", Accept: "application/json" }, redirect: "error",
     });
     if (answer.status === 401) this.hold("signedOut");
+    state.misses = answer.status === 404 ? (state.misses || 0) + 1 : 0;
+    if (state.misses > 3) { state.isGone = true; this.hold("ended"); }
     if (!answer.ok) return false;
     const body = await answer.json();
     state.after = body.after;

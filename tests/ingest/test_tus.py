@@ -147,6 +147,15 @@ def test_a_piece_at_another_place_or_beyond_the_end_is_refused(as_alice: Client,
     assert offset_of(as_alice, place) == 0
 
 
+def test_a_file_begun_twice_because_the_answer_was_lost_is_one_file(as_alice: Client, clinic_a: Clinic) -> None:
+    data, batch = part10(), begin(as_alice)
+    once, again = (create(as_alice, batch, len(data), data) for _ in range(2))
+    assert again.status_code == 201
+    assert (again["Location"], again["Upload-Offset"]) == (once["Location"], str(len(data)))
+    with clinic_scope(clinic_a):
+        assert Upload.objects.count() == Transfer.objects.count() == 1
+
+
 def test_lengths_that_are_none_are_refused(as_alice: Client, settings: Any) -> None:
     settings.MAX_ARCHIVE_BYTES = 1000
     batch = begin(as_alice)
@@ -186,18 +195,21 @@ def test_what_arrived_before_the_line_broke_is_kept(alice_acts: Principal, trans
 def test_a_body_that_ends_too_early_is_a_broken_line(as_alice: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some servers say nothing, and the body is just shorter than announced; others raise."""
     place = create(as_alice, begin(as_alice), 1000)["Location"]
-    arrived = iter([b"x" * 10, b"", b"x" * 5])
 
-    def read(*_: object) -> bytes:
+    def read_silently(*_: object) -> bytes:
+        return next(arrived, b"")
+
+    def read_and_raise(*_: object) -> bytes:
         for chunk in arrived:
             return chunk
         raise UnreadablePostError
 
-    monkeypatch.setattr("django.core.handlers.wsgi.WSGIRequest.read", read)
-    assert tus(as_alice, "PATCH", place, b"x" * 20, Upload_Offset="0").status_code == 400
-    assert offset_of(as_alice, place) == 10
-    assert tus(as_alice, "PATCH", place, b"x" * 20, Upload_Offset="10").status_code == 400
-    assert offset_of(as_alice, place) == 15
+    for offset, read in ((0, read_silently), (10, read_and_raise)):
+        arrived = iter([b"x" * 10])
+        with monkeypatch.context() as broken_line:
+            broken_line.setattr("django.core.handlers.wsgi.WSGIRequest.read", read)
+            assert tus(as_alice, "PATCH", place, b"x" * 20, Upload_Offset=str(offset)).status_code == 400
+        assert offset_of(as_alice, place) == offset + 10
 
 
 def test_one_writer_at_a_time(alice_acts: Principal, transfer: Transfer) -> None:
