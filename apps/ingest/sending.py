@@ -32,6 +32,7 @@ State = Upload.State
 ASKED_AT_ONCE: Final = 2000
 _UID = re.compile(r"[0-9.]{1,64}")
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_BATCH = re.compile(r"[A-Za-z0-9_-]{0,40}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 # What somebody without an account is told of a file: that it came, never what it met.
 _ARRIVED: Final = frozenset({State.STORED, State.DUPLICATE, State.CONFLICT, State.WAITING})
@@ -98,10 +99,12 @@ def _question(request: HttpRequest) -> dict[str, Any]:
         instances = [(str(uid), int(size)) for uid, size in asked.get("instances", [])]
         files = [(str(fingerprint), int(size), str(key)) for fingerprint, size, key in asked.get("files", [])]
         question = {"batch": asked.get("batch", ""), "keys": keys, "instances": instances, "files": files}
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadQuestionError from error
     is_shaped = (
-        all(_KEY.fullmatch(key) for key in keys)
+        isinstance(question["batch"], str)
+        and _BATCH.fullmatch(question["batch"])
+        and all(_KEY.fullmatch(key) for key in keys)
         and all(_UID.fullmatch(uid) for uid, _size in instances)
         and all(_FINGERPRINT.fullmatch(fingerprint) and _KEY.fullmatch(key) for fingerprint, _size, key in files)
     )

@@ -20,7 +20,7 @@ SEED = 20
 FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 NAMES = (
     "CT_small.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "SC_rgb_rle_2frame.dcm",
-    "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "image_dfl.dcm", "test-SR.dcm", "DICOMDIR",
+    "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "image_dfl.dcm", "test-SR.dcm",
 )  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_damage_gives_answers_and_nothing_else_UPL_11(clinic_a: Clinic) -> None:
         result.add(trials.try_group(clinic_a, Client(), headers, sources, SEED, numbers, looks=looks))
     assert result.failures == []
     assert result.outcomes.total() == 240
-    assert result.outcomes["stored"] > 60
+    assert result.outcomes["stored"] + result.outcomes["conflict different-bytes"] > 60
     assert result.outcomes["rejected truncated"] > 20
 
 
