@@ -19,6 +19,7 @@ __all__ = [
     "authorise",
     "authorise_covered",
     "authorise_series",
+    "authorise_thumbnail",
     "import_principal",
     "principal_of",
 ]
@@ -55,6 +56,11 @@ def authorise(
 def authorise_series(request: HttpRequest, capability: Capability, series: Auditable) -> AuditEvent:
     """Return the event that covers this series: for frames, of which a viewer fetches hundreds. See below."""
     return authorise_covered(request, capability, series, verb="series.viewed")
+
+
+def authorise_thumbnail(request: HttpRequest, study: Auditable) -> AuditEvent:
+    """Return the event that covers the small pictures of a study's series: a page of them is looked at as one thing."""
+    return authorise_covered(request, Capability.STUDY_VIEW, study, verb="thumbnails.viewed")
 
 
 def authorise_covered(request: HttpRequest, capability: Capability, obj: Auditable, *, verb: str) -> AuditEvent:

@@ -108,6 +108,7 @@ VERBS: Final[dict[str, str | Promise]] = {
     "study.opened": gettext_lazy("Study opened in the viewer"),
     "study.searched": gettext_lazy("Studies searched"),
     "study.viewed": gettext_lazy("Study viewed"),
+    "thumbnails.viewed": gettext_lazy("Small pictures of a study viewed"),
     "subscription.created": gettext_lazy("Subscription begun"),
     "token.created": gettext_lazy("API token made"),
     "token.revoked": gettext_lazy("API token revoked"),
@@ -186,7 +187,15 @@ def _starting(*prefixes: str) -> Q:
 
 
 _VIEWED = Q(
-    verb__in=("study.viewed", "study.opened", "series.viewed", "instance.viewed", "patient.viewed", "document.viewed")
+    verb__in=(
+        "study.viewed",
+        "study.opened",
+        "thumbnails.viewed",
+        "series.viewed",
+        "instance.viewed",
+        "patient.viewed",
+        "document.viewed",
+    )
 )
 _DOWNLOADED = Q(verb__endswith=".downloaded")
 _LOOKED_FOR = Q(verb__endswith=".searched") | Q(verb__endswith=".listed")

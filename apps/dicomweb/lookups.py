@@ -16,6 +16,9 @@ MAX_FRAMES_A_REQUEST = 10_000
 _NAMES = ("clinic", "public_id", "source_reference")
 _NAMES_OF_STUDY = (*_NAMES, "study_instance_uid", *(f"patient__{name}" for name in _NAMES))
 _NAMES_OF_SERIES = ("clinic", "public_id", "series_instance_uid")
+_ONE_STUDY: PreparedQuery[Study] = PreparedQuery(
+    lambda: Study.objects.select_related("patient").filter(study_instance_uid=Asked("study_instance_uid"))
+)
 _ONE_SERIES: PreparedQuery[Series] = PreparedQuery(
     lambda: Series.objects.select_related("study__patient", "metadata_blob", "thumbnail_blob").filter(
         series_instance_uid=Asked("series_instance_uid"),
@@ -48,7 +51,7 @@ _ONE_INSTANCE: PreparedQuery[Instance] = PreparedQuery(
 
 def find_study(study_instance_uid: str) -> Study:
     """Return the study with its patient; raises Http404."""
-    study = Study.objects.select_related("patient").filter(study_instance_uid=study_instance_uid).first()
+    study = _ONE_STUDY.first(study_instance_uid=study_instance_uid)
     if study is None:
         raise Http404
     return study

@@ -6,7 +6,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from apps.access.services import authorise, authorise_series, principal_of
+from apps.access.services import authorise, authorise_thumbnail, principal_of
 from apps.accounts.roles import Capability
 from apps.studies import services
 from apps.studies.forms import MODALITIES, WorklistForm
@@ -78,7 +78,7 @@ def series_thumbnail(request: HttpRequest, clinic_slug: str, public_id: str) -> 
     """Return the picture of a series as JPEG."""
     rows = Series.objects.select_related("study__patient", "clinic", "thumbnail_blob")
     series = get_object_or_404(rows, public_id=public_id)
-    authorise_series(request, Capability.STUDY_VIEW, series)
+    authorise_thumbnail(request, series.study)
     try:
         picture = services.thumbnail(series)
     except services.NoThumbnailError:

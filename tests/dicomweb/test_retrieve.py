@@ -389,3 +389,12 @@ def test_a_video_is_streamed_and_can_be_sought(api: Api, clinic_a: Clinic) -> No
         piece = api.get(f"{path}/{leaf}", "video/mp4", Range="bytes=1000-1009")
         assert (piece.status_code, body_of(piece)) == (206, stream[1000:1010])
     assert api.get(f"{path}/frames/1", OHIF).status_code == 406
+
+
+def test_our_own_viewer_takes_metadata_as_it_is_stored(api: Api, study: dict[str, Sample]) -> None:
+    path = f"studies/{STUDY}/series/{CT_SERIES}/metadata"
+    stored = json.loads(body_of(api.get(f"{path}?bulkdata=relative", "application/dicom+json")))
+    whole = json.loads(body_of(api.get(path, "application/dicom+json")))
+    reference = stored[0]["7FE00010"]["BulkDataURI"]
+    assert reference.startswith(f"studies/{STUDY}/")
+    assert whole[0]["7FE00010"]["BulkDataURI"].endswith(f"/{reference}")

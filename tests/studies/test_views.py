@@ -144,7 +144,7 @@ def test_a_thumbnail_is_a_jpeg_and_nothing_else_WEB_05(as_bob: Client, study: St
     assert response["X-Content-Type-Options"] == "nosniff"
     assert response.content.startswith(b"\xff\xd8\xff")
     assert response["X-Audit-Id"] == last_event().public_id
-    assert last_event().verb == "series.viewed"
+    assert last_event().verb == "thumbnails.viewed"
 
 
 def test_a_series_that_cannot_be_drawn_has_no_thumbnail(as_bob: Client, study: Study) -> None:

@@ -7,7 +7,7 @@ from typing import BinaryIO
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from apps.access.services import authorise, authorise_series
+from apps.access.services import authorise, authorise_series, authorise_thumbnail
 from apps.accounts.roles import Capability
 from apps.dicom import decode, limited, sop_classes
 from apps.dicomweb import bulkdata
@@ -101,7 +101,7 @@ def retrieve_series_thumbnail(
 ) -> HttpResponseBase:
     """Return a small picture of a series, as it was stored at ingest."""
     series = find_series(study_instance_uid, series_instance_uid)
-    authorise_series(request, Capability.STUDY_VIEW, series)
+    authorise_thumbnail(request, series.study)
     _require_jpeg(request)
     return _thumbnail(series)
 
