@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Max, Q, QuerySet, Value
+from django.db.models.functions import Coalesce, NullIf
 from django.utils import timezone
 
 from apps.access.services import Principal
@@ -145,7 +146,14 @@ def own_transfer(principal: Principal, fingerprint: str, size_bytes: int) -> Tra
 
 
 def batches_of_study(study: Study) -> QuerySet[UploadBatch]:
-    """Return the batches that brought something to a study, newest first, each with `files_here`."""
+    """Return the batches that brought something to a study, newest first, each with `files_here`.
+
+    What came by an upload request has `assigned_by`, the name of who said whose it is.
+    """
     here = Q(uploads__study=study, uploads__state=State.STORED)
-    counted = UploadBatch.objects.annotate(files_here=Count("uploads", filter=here)).filter(files_here__gt=0)
-    return counted.select_related("created_by").order_by("-created_at")
+    person = "uploads__arrival__settled_by"
+    counted = UploadBatch.objects.annotate(
+        files_here=Count("uploads", filter=here),
+        assigned_by=Max(Coalesce(NullIf(f"{person}__name", Value("")), f"{person}__email"), filter=here),
+    ).filter(files_here__gt=0)
+    return counted.select_related("created_by", "request").order_by("-created_at")

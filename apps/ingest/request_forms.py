@@ -13,7 +13,8 @@ from apps.ingest.requests import DEFAULT_FILES
 from apps.links.services import DEFAULT_LIFETIME, MAX_VIEW_LIMIT
 
 LIFETIME_DAYS: Final = (1, 3, 7, 14, 30, 90)
-GIGABYTE: Final = 10**9
+# As every page shows sizes.
+GIGABYTE: Final = 1 << 30
 MOST_FILES: Final = 100_000
 SIZES: Final = (1, 2, 5, 10, 20, 50)
 

@@ -31,7 +31,7 @@ from apps.notices.services import send_mail
 
 KIND: Final = "upload"
 DEFAULT_FILES: Final = 5000
-DEFAULT_BYTES: Final = 5 * 10**9
+DEFAULT_BYTES: Final = 5 << 30
 MAIL_STEP: Final = timedelta(hours=1)
 # Of the clinic it may do this one thing, and it may see nothing: no study, no patient, no list.
 SENDER_CAPABILITIES: Final = frozenset({Capability.UPLOAD_CREATE})

@@ -171,7 +171,10 @@ def test_the_pages_of_the_inbox(sender: Principal, as_alice: Client, as_bob: Cli
     done = as_bob.post(f"{page}assign/", {"family_name": "Quellenhuber", "given_name": "Ottilie", "patient_sex": "F"})
     assert done.status_code == 302
     process_until_idle()
-    assert Study.objects.get().patient.patient_name == "Quellenhuber^Ottilie"
+    study = Study.objects.get()
+    assert study.patient.patient_name == "Quellenhuber^Ottilie"
+    came = as_bob.get(f"/c/alpha/studies/{study.public_id}/uploads/").content.decode()
+    assert "sent by Dr. House, assigned by Bob" in came
     assert "Assigned" in as_bob.get("/c/alpha/inbox/").content.decode()
 
 
