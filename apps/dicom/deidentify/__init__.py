@@ -1,8 +1,8 @@
 """De-identification after PS3.15 Annex E: a Part 10 file in, the same without identity out.
 
 ``deidentify`` does one file. The profile is data (``profile``), identifiers are mapped under a key (``mapping``),
-pixels are looked at by a ``PixelCleaner`` the caller gives (``pixels``), and what may not be released without a person raises
-``NeedsReviewError``.
+pixels are looked at by a ``PixelCleaner`` the caller gives (``pixels``), and what may not be released without a
+person raises ``NeedsReviewError``.
 """
 
 from .engine import SOFTWARE, Result, deidentify

@@ -26,8 +26,8 @@ VIEW_BYTES: Final = 64 << 10
 LONG_VRS: Final = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 """Value representations whose length takes four bytes (PS3.5 7.1.2)."""
 _SHORT_VRS: Final = (
-    "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI", "UL",
-    "US",
+    "AE", "AS", "AT", "CS", "DA", "DS", "DT", "FD", "FL", "IS", "LO", "LT", "PN", "SH", "SL", "SS", "ST", "TM", "UI",
+    "UL", "US",
 )  # fmt: skip
 VRS: Final[dict[bytes, str]] = {name.encode(): name for name in (*LONG_VRS, *_SHORT_VRS)}
 _LONG_CODES: Final = frozenset(name.encode() for name in LONG_VRS)

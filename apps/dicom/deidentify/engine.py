@@ -27,6 +27,7 @@ from . import harvest, pixeldata, values
 from .codec import (
     EXPLICIT,
     EXPLICIT_VR_LITTLE_ENDIAN,
+    IMPLICIT,
     IMPLICIT_VR_LITTLE_ENDIAN,
     VRS,
     Bytes,
@@ -146,30 +147,14 @@ class Source:
 
 def read_source(data: Bytes) -> Source:
     """Read a Part 10 file, or a bare data set. Raises ``RejectedError`` or ``IgnoredError``."""
-    at = 132 if len(data) >= 132 and bytes(data[128:132]) == b"DICM" else 0
-    if not _looks_like_dicom(data, at):
-        raise RejectedError(Code.NOT_DICOM)
-    transfer_syntax_uid = ""
-    if bytes(data[at : at + 2]) == b"\x02\x00":
-        meta_syntax = EXPLICIT if bytes(data[at + 4 : at + 6]) in VRS else Syntax(is_explicit=False, is_little=True)
-        meta, at = _read_meta(data, at, meta_syntax)
-        for element in meta:
-            if element.tag == 0x00020010:
-                transfer_syntax_uid = _ascii(element.value)
-            elif element.tag == 0x00020002 and _ascii(element.value) == _MEDIA_STORAGE_DIRECTORY:
-                raise IgnoredError(Code.DICOMDIR)
-    if transfer_syntax_uid and not is_valid_uid(transfer_syntax_uid):
-        raise RejectedError(Code.NO_TRANSFER_SYNTAX)
-    if not transfer_syntax_uid:
-        is_explicit = bytes(data[at + 4 : at + 6]) in VRS
-        transfer_syntax_uid = EXPLICIT_VR_LITTLE_ENDIAN if is_explicit else IMPLICIT_VR_LITTLE_ENDIAN
+    transfer_syntax_uid, at = _transfer_syntax_of(data)
     body = data
     if transfer_syntax_uid in _DEFLATED:
         body, at = inflate(io.BytesIO(data), at, len(data)), 0
     syntax = Syntax.of(transfer_syntax_uid)
-    if syntax.is_explicit and len(body) >= at + 6 and bytes(body[at + 4 : at + 6]) not in VRS:
-        # Says explicit, is implicit: a known lie of some writers.
-        syntax = Syntax(is_explicit=False, is_little=syntax.is_little)
+    # Some writers say explicit and write implicit, or the other way round: the first element tells.
+    if len(body) >= at + 8:
+        syntax = Syntax(bytes(body[at + 4 : at + 6]) in VRS, syntax.is_little)
     elements, _ = read_elements(body, syntax, at)
     index: dict[int, Element] = {}
     for element in elements:
@@ -179,6 +164,27 @@ def read_source(data: Bytes) -> Source:
     if not index:
         raise RejectedError(Code.NOT_DICOM)
     return Source(body, transfer_syntax_uid, syntax, elements, index)
+
+
+def _transfer_syntax_of(data: Bytes) -> tuple[str, int]:
+    """Return the transfer syntax, told or guessed, and where the data set starts."""
+    at = 132 if len(data) >= 132 and bytes(data[128:132]) == b"DICM" else 0
+    if not _looks_like_dicom(data, at):
+        raise RejectedError(Code.NOT_DICOM)
+    transfer_syntax_uid = ""
+    if bytes(data[at : at + 2]) == b"\x02\x00":
+        meta_syntax = EXPLICIT if bytes(data[at + 4 : at + 6]) in VRS else IMPLICIT
+        meta, at = _read_meta(data, at, meta_syntax)
+        told = {element.tag: _ascii(element.value) for element in meta}
+        if told.get(0x00020002) == _MEDIA_STORAGE_DIRECTORY:
+            raise IgnoredError(Code.DICOMDIR)
+        transfer_syntax_uid = told.get(0x00020010, "")
+    if transfer_syntax_uid and not is_valid_uid(transfer_syntax_uid):
+        raise RejectedError(Code.NO_TRANSFER_SYNTAX)
+    if not transfer_syntax_uid:
+        is_explicit = bytes(data[at + 4 : at + 6]) in VRS
+        transfer_syntax_uid = EXPLICIT_VR_LITTLE_ENDIAN if is_explicit else IMPLICIT_VR_LITTLE_ENDIAN
+    return transfer_syntax_uid, at
 
 
 def _looks_like_dicom(data: Bytes, at: int) -> bool:
@@ -251,7 +257,7 @@ class _Run:
         )
         self.changes = self.report.changes
         self.transfer_syntax_uid = source.transfer_syntax_uid
-        self.syntax = source.syntax
+        self.syntax = Syntax.of(source.transfer_syntax_uid)
 
     def result(self) -> Result:
         self._refuse()

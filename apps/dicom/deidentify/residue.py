@@ -1,4 +1,4 @@
-"""The last look: is anything of the people still in what is about to be written?
+"""The last look: whether anything of the people is still in what is about to be written.
 
 Everything was cleaned value by value before. This looks at the finished elements at once and knows nothing of how
 they were cleaned, so that a hole in one rule does not become a leak.
