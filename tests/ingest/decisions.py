@@ -8,6 +8,7 @@ from django.test import Client
 
 from apps.access.services import Principal
 from apps.audit.services import Context
+from apps.clinics.scoping import clinic_scope
 from apps.ingest import requests, transfers
 from apps.ingest.models import Transfer, Upload, UploadBatch, WaitingStudy
 from apps.ingest.services import open_batch, store_now
@@ -41,7 +42,8 @@ class Decisions:
             return {"link_id": link}
         if name.startswith("inbox-"):
             arrival = self.arrivals[number]
-            return {"arrival_id": arrival.public_id, "upload_id": Upload.objects.get(arrival=arrival).public_id}
+            with clinic_scope(arrival.clinic):
+                return {"arrival_id": arrival.public_id, "upload_id": Upload.objects.get(arrival=arrival).public_id}
         if name.startswith("conflict"):
             return {"conflict_id": self.conflicts[number].public_id, "side": "other"}
         if name == "identity-different" and self.flag is not None:
