@@ -42,6 +42,15 @@ _WEAK_TITLES: Final = word_list("weak titles")
 _MODALITY_TITLES: Final = word_list("modality titles")
 _MONTHS: Final = word_list("months")
 _WORD_PREFIXES: Final = tuple(sorted(word_list("prefixes")))
+_NEVER: Final = word_list("never")
+_FORMS: Final = word_list("combining forms")
+_FORM_ENDINGS: Final = word_list("medical endings")
+_PARTS: Final = "|".join(sorted(word_list("compound parts"), key=len, reverse=True))
+_BUILT: Final = re.compile(
+    rf"(?:(?:{'|'.join(sorted(_FORMS, key=len, reverse=True))})[oaie]?)+(?:{'|'.join(sorted(_FORM_ENDINGS, key=len, reverse=True))})s?"
+)
+_COMPOUND: Final = re.compile(rf"(?:{_PARTS}){{1}}(?:(?:s|n|en|es)?(?:{_PARTS})){{1,3}}")
+_CAMEL: Final = re.compile(r"[A-Z][a-z]+|[A-Z]+(?![a-z])|[a-z]+")
 _WORD_ENDINGS: Final = (
     ("ies", ("y",)), ("ied", ("y",)), ("es", ("e", "", "is")), ("s", ("",)), ("ed", ("e", "")), ("ing", ("e", "")),
     ("ly", ("",)), ("ally", ("al", "")), ("al", ("", "e")), ("ous", ("", "e")), ("ation", ("e", "")), ("en", ("", "e")),
@@ -79,6 +88,10 @@ def is_known(folded: str) -> bool:
     """Say whether a word, or what it is made from by a common prefix or ending, is in the vocabulary."""
     words, names = vocabulary()
     if folded in words:
+        return True
+    if folded in _NEVER:
+        return False
+    if len(folded) >= 7 and (_BUILT.fullmatch(folded) or _COMPOUND.fullmatch(folded)):
         return True
     stems = [folded]
     stems += [folded[len(prefix) :] for prefix in _WORD_PREFIXES if folded.startswith(prefix)]
@@ -120,7 +133,8 @@ def _clean_once(text: str, identity: Identity, *, is_technical: bool) -> str:
     tokens = list(_TOKEN.finditer(text))
     folded = [fold(token.group()) for token in tokens]
     kept = [
-        not _is_within(token.span(), banned) and _may_stay(folded, number, identity, is_technical=is_technical)
+        not _is_within(token.span(), banned)
+        and (_may_stay(folded, number, identity, is_technical=is_technical) or _is_camel(token.group(), identity))
         for number, token in enumerate(tokens)
     ]
     _drop_neighbours(text, tokens, folded, kept)
@@ -148,6 +162,14 @@ def _banned_spans(text: str, identity: Identity, *, is_technical: bool) -> list[
             if unit is None or fold(unit.group()) not in _MEASURES:
                 spans.append(run.span())
     return spans
+
+
+def _is_camel(written: str, identity: Identity) -> bool:
+    """Say whether a word is known words written as one: SpinalCord, OpticChiasm."""
+    parts = _CAMEL.findall(written)
+    if len(parts) < 2 or len(parts) > 4 or "".join(parts) != written or identity.has_word(fold(written)):
+        return False
+    return all(len(part) >= 3 and is_known(fold(part)) and fold(part) not in identity.names for part in parts)
 
 
 def without_numbers(text: str, identity: Identity) -> str:
