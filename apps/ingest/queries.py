@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from django.db.models import Count, Max, Q, QuerySet, Value
+from django.db.models import CharField, Count, Max, Q, QuerySet, Value
 from django.db.models.functions import Coalesce, NullIf
 from django.utils import timezone
 
@@ -154,6 +154,8 @@ def batches_of_study(study: Study) -> QuerySet[UploadBatch]:
     person = "uploads__arrival__settled_by"
     counted = UploadBatch.objects.annotate(
         files_here=Count("uploads", filter=here),
-        assigned_by=Max(Coalesce(NullIf(f"{person}__name", Value("")), f"{person}__email"), filter=here),
+        assigned_by=Max(
+            Coalesce(NullIf(f"{person}__name", Value("")), f"{person}__email", output_field=CharField()), filter=here
+        ),
     ).filter(files_here__gt=0)
     return counted.select_related("created_by", "request").order_by("-created_at")
