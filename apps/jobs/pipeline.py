@@ -63,7 +63,7 @@ def claim_next(*, ignore_delay: bool = False) -> Job | None:
         waiting = waiting.exclude(kind__in=LONG_KINDS)
     clinics = {clinic_id or 0 for clinic_id in waiting.order_by().values_list("clinic_id", flat=True).distinct()}
     for clinic_id in sorted(clinics, key=lambda each: (each <= _turn.last, each)):
-        of_clinic = waiting.filter(clinic_id=clinic_id or None).order_by("run_after", "pk")
+        of_clinic = waiting.filter(Q(clinic=clinic_id) if clinic_id else Q(clinic=None)).order_by("run_after", "pk")
         for job_id in of_clinic.values_list("pk", flat=True)[:CLAIM_TRIES]:
             if job := claim(job_id, ignore_delay=ignore_delay):
                 _turn.last = clinic_id
@@ -83,7 +83,8 @@ _turn = _Turn()
 
 def _has_room_for_long_work() -> bool:
     running = Job.objects.filter(kind__in=LONG_KINDS, state=Job.State.RUNNING, lease_until__gte=timezone.now())
-    return running.count() < max(1, settings.WORKERS - 1)
+    room: int = max(1, settings.WORKERS - 1)
+    return running.count() < room
 
 
 def show_life() -> None:
