@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 # What may die at any moment; the supervisor starts it again.
-TARGETS = ("worker", "worker child", "scheduler", "web worker", "web")
+TARGETS = ("worker", "worker child", "scheduler", "web worker", "web", "parser")
 
 
 def command_of(pid: int) -> str:
@@ -55,6 +55,9 @@ def find(supervisor: int, target: str) -> list[int]:
     match target:
         case "worker" | "worker child":
             masters = [pid for pid, command in programs.items() if " worker " in command]
+        case "parser":
+            pids = family_of(supervisor)
+            return [pid for pid in pids if "apps.dicom.limited" in command_of(pid)]
         case "scheduler":
             masters = [pid for pid, command in programs.items() if " beat " in command]
         case _:
