@@ -211,7 +211,7 @@ class _Names:
         has_number = any(
             number in tokens
             if len(number) < _MIN_PART
-            else number in squeezed or (number.isdigit() and number in digits)
+            else number in squeezed or (number.isdecimal() and number in digits)
             for number in self.numbers
         )
         if not has_name and not has_number and fold(suffix).strip(".") not in self.names:

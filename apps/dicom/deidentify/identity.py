@@ -79,14 +79,14 @@ class Identity:
             if len(folded) >= 3:
                 self.spoken.add(word)
         for number in _ALNUM.findall(value):
-            if any(part.isdigit() for part in number):
+            if any(part.isdecimal() for part in number):
                 self.add_number(number)
 
     def add_number(self, value: str) -> None:
         """Add an identifier: record, accession, insurance or telephone number."""
         text = fold(value)
         squeezed = "".join(_ALNUM.findall(text))
-        digits = "".join(part for part in squeezed if part.isdigit())
+        digits = "".join(part for part in squeezed if part.isdecimal())
         if len(squeezed) >= 3 and digits:
             self.numbers.add(squeezed)
             self.spoken.add(value.strip())
@@ -114,7 +114,7 @@ class Identity:
             if folded.isalpha():
                 if len(folded) >= MIN_PART and folded not in vocabulary and folded not in _NOT_NAMES:
                     self.names.add(folded)
-            elif len(folded) >= 4 and any(part.isdigit() for part in folded):
+            elif len(folded) >= 4 and any(part.isdecimal() for part in folded):
                 self.add_number(token)
         digits = "".join(_DIGITS.findall(value))
         if 6 <= len(digits) <= 20:

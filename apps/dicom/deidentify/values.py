@@ -143,7 +143,7 @@ def clean_decimal(text: str, identity: Identity) -> str:
     """Return a DS value that is a number and nobody's; '' otherwise."""
     if _DS.fullmatch(text) is None:
         return ""
-    digits = "".join(part for part in text if part.isdigit())
+    digits = "".join(part for part in text if part.isdecimal())
     if len(digits) < 5:
         return text
     whole = text.lstrip("+-").split(".")[0].lstrip("0")
@@ -172,7 +172,7 @@ def clean_term(text: str, identity: Identity) -> str:
             return ""
         if folded.isalpha() and len(folded) > 4:
             return ""
-        if folded.isdigit() and (len(folded) > 6 or identity.has_date_like(folded)):
+        if folded.isdecimal() and (len(folded) > 6 or identity.has_date_like(folded)):
             return ""
         if len(folded) > 6 and _SIZE.fullmatch(folded) is None:
             return ""
@@ -186,7 +186,7 @@ def uid_is_safe(uid: str, identity: Identity) -> bool:
     if not identity.numbers and not identity.dates:
         return True
     return not any(
-        len(number) >= 5 and number in uid for number in (*identity.numbers, *identity.dates) if number.isdigit()
+        len(number) >= 5 and number in uid for number in (*identity.numbers, *identity.dates) if number.isdecimal()
     )
 
 

@@ -46,9 +46,10 @@ _NEVER: Final = word_list("never")
 _FORMS: Final = word_list("combining forms")
 _FORM_ENDINGS: Final = word_list("medical endings")
 _PARTS: Final = "|".join(sorted(word_list("compound parts"), key=len, reverse=True))
-_BUILT: Final = re.compile(
-    rf"(?:(?:{'|'.join(sorted(_FORMS, key=len, reverse=True))})[oaie]?)+(?:{'|'.join(sorted(_FORM_ENDINGS, key=len, reverse=True))})s?"
-)
+_FRONT: Final = "|".join(sorted(_FORMS, key=len, reverse=True))
+_BACK: Final = "|".join(sorted(_FORM_ENDINGS, key=len, reverse=True))
+_BUILT: Final = re.compile(rf"(?:(?:{_FRONT})[oaie]?)+(?:{_BACK})s?")
+_MAX_BUILT: Final = 40
 _COMPOUND: Final = re.compile(rf"(?:{_PARTS}){{1}}(?:(?:s|n|en|es)?(?:{_PARTS})){{1,3}}")
 _CAMEL: Final = re.compile(r"[A-Z][a-z]+|[A-Z]+(?![a-z])|[a-z]+")
 _WORD_ENDINGS: Final = (
@@ -91,7 +92,7 @@ def is_known(folded: str) -> bool:
         return True
     if folded in _NEVER:
         return False
-    if len(folded) >= 7 and (_BUILT.fullmatch(folded) or _COMPOUND.fullmatch(folded)):
+    if 7 <= len(folded) <= _MAX_BUILT and (_BUILT.fullmatch(folded) or _COMPOUND.fullmatch(folded)):
         return True
     stems = [folded]
     stems += [folded[len(prefix) :] for prefix in _WORD_PREFIXES if folded.startswith(prefix)]
@@ -146,7 +147,7 @@ def _banned_spans(text: str, identity: Identity, *, is_technical: bool) -> list[
     """Find runs of digits that are too long for a measure: dates, times, telephone and record numbers."""
     spans = []
     for run in _DIGIT_RUN.finditer(text):
-        digits = "".join(part for part in run.group() if part.isdigit())
+        digits = "".join(part for part in run.group() if part.isdecimal())
         found = run.group()
         is_short = len(digits) <= 4 and ":" not in found
         is_measure = _DIMENSIONS.fullmatch(found) is not None or _DECIMALS.fullmatch(found) is not None
@@ -156,7 +157,7 @@ def _banned_spans(text: str, identity: Identity, *, is_technical: bool) -> list[
             continue
         elif not is_short and not is_measure:
             spans.append(run.span())
-        elif len(digits) == 4 and digits.isdigit() and found == digits:
+        elif len(digits) == 4 and digits.isdecimal() and found == digits:
             after = text[run.end() : run.end() + 6].strip(" \t-_")
             unit = re.match(r"[^\W\d_]+", after)
             if unit is None or fold(unit.group()) not in _MEASURES:
@@ -176,7 +177,7 @@ def without_numbers(text: str, identity: Identity) -> str:
     """Return ``text`` without the numbers and dates of an identity, in whatever groups they are written."""
 
     def replaced(run: "re.Match[str]") -> str:
-        digits = "".join(part for part in run.group() if part.isdigit())
+        digits = "".join(part for part in run.group() if part.isdecimal())
         return "" if identity.has_number(digits) or identity.has_date_like(run.group()) else run.group()
 
     return _DIGIT_RUN.sub(replaced, text)
@@ -198,7 +199,7 @@ def _may_stay(folded: list[str], number: int, identity: Identity, *, is_technica
         return False
     if is_technical and token not in _MONTHS and _TECHNICAL.fullmatch(token) is not None:
         return not identity.has_part(token)
-    if token[0].isdigit() and token.replace(".", "").replace(",", "").isdigit():
+    if token[0].isdecimal() and token.replace(".", "").replace(",", "").isdecimal():
         return _number_may_stay(token, before, after)
     if token.isalpha():
         return token in _SINGLE_LETTERS
@@ -209,7 +210,7 @@ def _number_may_stay(token: str, before: str, after: str) -> bool:
     if before in _MONTHS or after in _MONTHS:
         return False
     whole = token.replace(",", ".").split(".", maxsplit=1)[0]
-    if whole.isdigit() and 90 <= int(whole) <= 130 and (after in _YEARS_OLD or before in _YEARS_OLD):
+    if whole.isdecimal() and 90 <= int(whole) <= 130 and (after in _YEARS_OLD or before in _YEARS_OLD):
         return False
     return len(token) <= 7
 
