@@ -17,6 +17,9 @@ const SIGN_IN_POLL_MS = 3000;
 const ACTIVITY_MS = 60000;
 const LONGEST_PAUSE_MS = 30000;
 const SLOW_AFTER_MS = 20000;
+const SILENT_MS = 30000;
+const UNANSWERED_MS = 150000;
+const PIECE_UNANSWERED_MS = 60000;
 const AWAY_STATUS = new Set([408, 425, 429, 500, 502, 503, 504]);
 
 export class Line {
@@ -240,7 +243,8 @@ export class Line {
 
   upload(item) {
     return new Promise((resolve) => {
-      const finish = (answer) => { this.large.delete(stop); resolve(answer); };
+      const silence = watchFor(() => { upload.abort().catch(() => {}); finish({ status: 0, body: null }); });
+      const finish = (answer) => { silence.end(); this.large.delete(stop); resolve(answer); };
       const upload = new window.tus.Upload(item.file, {
         // With an address to go on at there is none to begin anew at: what has arrived is not given up for a fault.
         endpoint: item.tusUrl ? null : this.config.urls.tus,
@@ -253,7 +257,11 @@ export class Line {
         httpStack: new CheckedStack(),
         onBeforeRequest: (request) => { request.setHeader("X-CSRFToken", this.csrf); },
         onUploadUrlAvailable: () => { item.tusUrl = upload.url; },
-        onProgress: (sent) => { item.sent = sent; this.page.progress(item); },
+        onProgress: (sent) => {
+          silence.broken(PIECE_UNANSWERED_MS);
+          item.sent = sent;
+          this.page.progress(item);
+        },
         onChunkComplete: () => {
           this.pieceBytes = Math.min(LARGEST_PIECE_BYTES, this.pieceBytes * 2);
           upload.options.chunkSize = this.pieceBytes;
@@ -387,6 +395,7 @@ export class Line {
     try {
       const answer = await fetch(this.config.urls.begin, {
         headers: { "X-Background": "1", Accept: "application/json" }, redirect: "error",
+        signal: AbortSignal.timeout(SILENT_MS),
       });
       if (answer.status === 401) return "nobody";
       if (!answer.ok) return answer.status >= 500 ? "away" : "other";
@@ -442,6 +451,7 @@ export class Line {
     const wasSending = this.isSending;
     const answer = await fetch(url, {
       headers: { "X-Background": "1", Accept: "application/json" }, redirect: "error",
+      signal: AbortSignal.timeout(SILENT_MS),
     });
     if (answer.status === 401) this.hold("signedOut");
     state.misses = answer.status === 404 ? (state.misses || 0) + 1 : 0;
@@ -475,17 +485,22 @@ export class Line {
     return new Promise((resolve) => {
       const request = new XMLHttpRequest();
       this.requests.add(request);
-      const finish = (answer) => { this.requests.delete(request); resolve(answer); };
+      let isSilent = false;
+      const silence = watchFor(() => { isSilent = true; request.abort(); });
+      const finish = (answer) => { silence.end(); this.requests.delete(request); resolve(answer); };
       request.open("POST", url);
       request.setRequestHeader("X-CSRFToken", this.csrf);
       request.setRequestHeader("Accept", "application/dicom+json, application/json");
       if (type) request.setRequestHeader("Content-Type", type);
-      if (progress) request.upload.addEventListener("progress", (event) => progress(event.loaded));
+      request.upload.addEventListener("progress", (event) => {
+        silence.broken(event.loaded < event.total ? SILENT_MS : UNANSWERED_MS);
+        if (progress) progress(event.loaded);
+      });
       request.addEventListener("load", () => {
         finish({ status: request.status, body: parsed(request.responseText), retryAfter: Number(request.getResponseHeader("Retry-After")) || 0 });
       });
       request.addEventListener("error", () => finish({ status: 0, body: null }));
-      request.addEventListener("abort", () => finish({ status: 0, body: null, aborted: true }));
+      request.addEventListener("abort", () => finish({ status: 0, body: null, aborted: !isSilent }));
       request.send(body);
     });
   }
@@ -509,6 +524,21 @@ class CheckedStack {
     };
     return request;
   }
+}
+
+/* A line can fall silent without breaking: whoever hears nothing for too long hangs up and calls again. */
+function watchFor(onSilence) {
+  let heardAt = Date.now();
+  let limit = SILENT_MS;
+  const timer = setInterval(() => {
+    if (Date.now() - heardAt < limit) return;
+    clearInterval(timer);
+    onSilence();
+  }, 1000);
+  return {
+    broken(next) { heardAt = Date.now(); limit = next; },
+    end() { clearInterval(timer); },
+  };
 }
 
 function answerOf(error) {

@@ -85,4 +85,6 @@ class Line:
             with self._lock:
                 self._open.discard(end)
             with contextlib.suppress(OSError):
-                end.close()
+                # Closing alone would not wake the thread that listens the other way.
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
