@@ -248,7 +248,7 @@ async function start(page, config) {
     state.byUpload.set(row.id, item);
     nameMembers(row.id, item);
     if (!row.is_finished) {
-      if (item.state === "waiting" || item.state === "sending") set(item, "received", words.received);
+      if (item.state === "waiting" || item.state === "sending") set(item, "received", row.code ? row.text : words.received);
       return;
     }
     item.sent = item.bytes;
