@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from apps.access.services import ObjectReference
 from apps.clinics.models import ClinicOwned, PublicIdField
+from apps.clinics.scoping import current_edition
 from apps.storage.models import Blob
 from apps.studies.models import Study
 
@@ -42,6 +43,8 @@ class Export(ClinicOwned):
     format = models.CharField(max_length=4, choices=Format.choices)
     state = models.CharField(max_length=8, choices=State.choices, default=State.WAITING)
     studies = models.ManyToManyField(Study, related_name="+")
+    # The edition in which it was asked for: of an anonymised copy the studies are found in no other.
+    edition = models.CharField(max_length=22, default=current_edition, blank=True, editable=False)
     # For whom it is made; nobody else finds it.
     actor_kind = models.CharField(max_length=12)
     actor_reference = models.CharField(max_length=64)

@@ -71,8 +71,12 @@ def request_export(principal: Principal, studies: Sequence[Study], kind: Format)
 def prepare(export: Export, lay_out: Callable[[Sequence[Study], Format], Iterator[bytes]]) -> Callable[[], None]:
     """Write the export's blob, and return what makes it available, to be run in one short transaction."""
     Export.objects.filter(pk=export.pk).update(state=State.RUNNING, done_bytes=0)
-    studies = list(export.studies.select_related("patient", "clinic").order_by("study_date", "pk"))
-    with translation.override(export.language), BlobWriter(export.clinic, "export", quarantined=True) as writer:
+    with (
+        clinic_scope(export.clinic, edition=export.edition),
+        translation.override(export.language),
+        BlobWriter(export.clinic, "export", quarantined=True) as writer,
+    ):
+        studies = list(export.studies.select_related("patient", "clinic").order_by("study_date", "pk"))
         noted = time.monotonic()
         for chunk in lay_out(studies, Format(export.format)):
             writer.write(chunk)

@@ -19,6 +19,7 @@ from apps.deidentification import services
 from apps.deidentification.copying import ended_copies
 from apps.deidentification.models import Copy, Report, Review
 from apps.deidentification.tasks import end_copies
+from apps.exports.models import Export
 from apps.jobs.services import process_until_idle
 from apps.sharing import services as sharing
 from apps.sharing.errors import NotReviewedError
@@ -79,6 +80,24 @@ def test_an_anonymised_link_shows_the_copy_and_names_nobody(owner: Principal, st
     opened_event = AuditEvent.objects.filter(verb="study.downloaded").latest("pk")
     assert opened_event.study_reference == study.public_id
     assert opened_event.patient_reference == study.patient.public_id
+
+
+def test_what_is_prepared_for_an_anonymised_link_is_the_copy(owner: Principal, study: Study) -> None:
+    made = shared(owner, study)
+    with clinic_scope(owner.clinic):
+        process_until_idle()
+    dana = open_link(made)
+    home = f"/v/{made.share.link.public_id}/"
+    assert dana.post(f"{home}exports/prepare/", {"format": "zip"}).status_code == 302
+    with clinic_scope(owner.clinic):
+        process_until_idle()
+        export = Export.objects.get()
+        assert export.state == Export.State.READY
+    _, archive = ask(dana, f"{home}exports/{export.public_id}/")
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        whole = b"".join(name.encode() + opened.read(name) for name in opened.namelist())
+    assert whole.count(b"DICM") >= 2
+    assert not holds(whole)
 
 
 def holds(body: bytes) -> list[bytes]:
