@@ -31,6 +31,10 @@ AXE = Path(settings.BASE_DIR, "node_modules", "axe-core", "axe.min.js")
 SCRIPT = Path(settings.BASE_DIR, "static", "receipts", "verify_receipt.py")
 
 
+# A page may take its time on a machine that does much else.
+expect.set_options(timeout=30_000)
+
+
 class Looker:
     """Looks at pages: a picture of each, and what axe finds serious there.
 

@@ -152,10 +152,6 @@ def test_priors_are_the_earlier_studies_of_this_patient_and_only_when_wished_SHA
         Study.objects.filter(pk=second_study.pk).update(patient=stranger.patient)
         Study.objects.filter(pk=stranger.pk).update(study_date=date(2020, 1, 1))
     assert seen(made) == [200, 200, 404, 404]
-    with clinic_scope(clinic_a):
-        Patient.objects.filter(pk=study.patient_id).update(merged_into=stranger.patient)
-        Study.objects.filter(patient=study.patient).update(patient=stranger.patient)
-    assert seen(made) == [200, 200, 404, 200]
 
 
 def test_the_watermark_says_for_whom_and_when_SHARE_15(clinic_a: Clinic, alice: User, study: Study) -> None:
