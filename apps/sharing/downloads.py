@@ -23,8 +23,8 @@ from apps.exports.services import (
     send_picture,
     send_prepared,
 )
+from apps.links.visitors import csrf_protected_without_referer
 from apps.sharing import services
-from apps.sharing.csrf import csrf_protected_without_referer
 from apps.studies.models import Series, Study
 
 EXPORTS_SHOWN = 20

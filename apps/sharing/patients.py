@@ -18,8 +18,8 @@ from apps.audit.models import AuditEvent
 from apps.billing.errors import LimitReachedError
 from apps.exports.services import receipt_response
 from apps.links.errors import LinkRefusedError
+from apps.links.visitors import csrf_protected_without_referer
 from apps.sharing import services
-from apps.sharing.csrf import csrf_protected_without_referer
 from apps.sharing.forms import PassOnForm
 from apps.sharing.models import ShareLink
 from apps.sharing.qr import qr_code

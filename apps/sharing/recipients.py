@@ -14,8 +14,8 @@ from apps.accounts.roles import Capability
 from apps.links import services as links
 from apps.links.errors import LinkRefusedError, LinkUnavailableError, TooManyAttemptsError, WrongPinError
 from apps.links.models import Factor, Link
+from apps.links.visitors import csrf_protected_without_referer
 from apps.sharing import services
-from apps.sharing.csrf import csrf_protected_without_referer
 from apps.sharing.forms import AnswerForm
 
 _SEND = "send-code"

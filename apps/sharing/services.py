@@ -21,7 +21,6 @@ from django.utils.translation import gettext_lazy
 
 from apps.access.services import ObjectReference, Principal
 from apps.accounts.roles import Capability
-from apps.accounts.services import client_address
 from apps.audit.services import Context, record
 from apps.clinics.scoping import clinic_scope
 from apps.deidentification import services as deidentification
@@ -30,6 +29,7 @@ from apps.links import services as links
 from apps.links.errors import LinkRefusedError, LinkUnavailableError
 from apps.links.models import Link
 from apps.links.services import Factor
+from apps.links.visitors import keep_private, visitor_context
 from apps.notices.services import send_mail
 from apps.patients.models import Patient
 from apps.sharing.errors import NoBirthDateError, NotOnePatientError, NotReviewedError
@@ -334,16 +334,6 @@ def cookie_name(link_reference: str) -> str:
     return f"{settings.COOKIE_PREFIX}share-{link_reference}"
 
 
-def visitor_context(request: HttpRequest) -> Context:
-    """Return who asks outside any session of ours: an address and a browser, whoever may be signed in there."""
-    return Context(
-        actor_kind="anonymous",
-        remote_addr=client_address(request),
-        user_agent=request.headers.get("User-Agent", "")[:300],
-        request_id=getattr(request, "request_id", ""),
-    )
-
-
 def link_principal(request: HttpRequest, link_id: str) -> Principal:
     """Return who acts under `/v/<link_id>/`: the link itself, limited to its studies; member sessions are ignored.
 
@@ -389,14 +379,6 @@ def while_shared(request: HttpRequest, link_id: str, chunks: Iterable[bytes]) ->
             sent_bytes = 0
         yield chunk
         sent_bytes += len(chunk)
-
-
-def keep_private(response: HttpResponseBase) -> HttpResponseBase:
-    """Add what every answer about a link carries (SHARE-11, SHARE-13), and return it."""
-    response.headers.setdefault("Cache-Control", "no-store")
-    response["Referrer-Policy"] = "no-referrer"
-    response["X-Robots-Tag"] = "noindex, nofollow, noarchive"
-    return response
 
 
 def not_available(request: HttpRequest) -> HttpResponseBase:
