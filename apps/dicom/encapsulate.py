@@ -145,7 +145,7 @@ def _sampling(image: Image.Image) -> set[tuple[int, int]]:
 
 
 def _is_plain(image: Image.Image, content: bytes) -> bool:
-    """Say whether the JPEG can go into the object as it is: baseline, grey or YCbCr, upright, nothing behind its end."""
+    """Say whether the JPEG can go into the object as it is: baseline, grey or YCbCr, and upright."""
     is_422_or_less = image.mode == "L" or _sampling(image) <= {(1, 1), (2, 1), (2, 2)}
     is_baseline = not image.info.get("progressive") and getattr(image, "bits", 8) == 8
     is_upright = image.getexif().get(_ORIENTATION, 1) == 1

@@ -25,12 +25,14 @@ _PNG_CHUNKS: Final = frozenset(
 
 
 def check(content: bytes) -> str:
-    """Return the media type of a picture that decodes whole; raises `RejectedError`: `undecodable`, `too-many-pixels`."""
-    for signature, (name, media_type) in _FORMATS.items():
-        if content.startswith(signature):
-            break
-    else:
+    """Return the media type of a picture that decodes whole.
+
+    Raises `RejectedError`: `undecodable`, `too-many-pixels`.
+    """
+    kinds = [kind for signature, kind in _FORMATS.items() if content.startswith(signature)]
+    if not kinds:
         raise RejectedError(Code.UNDECODABLE)
+    name, media_type = kinds[0]
     try:
         with Image.open(io.BytesIO(content), formats=[name]) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -84,7 +84,7 @@ class Scan:
         self._is_away = bool(state().code)
 
     def check(self, file: BinaryIO, *, is_dicom: bool) -> None:
-        """Return when the file is clean; raises InfectedError, or ScannerAwayError or ScanLimitError for a file to hold.
+        """Return when the file is clean; raises InfectedError, ScannerAwayError or ScanLimitError for a file to hold.
 
         `file` is read from its beginning; `is_dicom`: what is packed into it is looked at, too.
         """

@@ -35,7 +35,12 @@ urlpatterns = [
         VIEW,
         name="patient-documents",
     ),
-    page("c/<slug:clinic_slug>/series/<str:public_id>/papers/", document_views.series_papers, VIEW, name="series-papers"),
+    page(
+        "c/<slug:clinic_slug>/series/<str:public_id>/papers/",
+        document_views.series_papers,
+        VIEW,
+        name="series-papers",
+    ),
     page(
         "c/<slug:clinic_slug>/series/<str:public_id>/papers/<str:sop_instance_uid>/",
         document_views.series_paper_file,

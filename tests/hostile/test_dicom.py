@@ -10,6 +10,7 @@ from apps.clinics.models import Clinic
 from apps.jobs.services import process_until_idle
 from tests.dicomweb.conftest import multipart_of, token_for
 from tests.hostile import intake
+from tests.hostile.cases import uid_for
 from tests.hostile.dicom_files import dicom_cases
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +33,16 @@ def test_the_upload_page_gives_each_its_answer_and_what_is_kept_can_be_looked_at
     kept = intake.instances_in(clinic_a)
     assert len(kept) > 150
     assert intake.look_at(as_alice, "/c/alpha/dicomweb", kept, headers) == []
+    both = next(one for one in kept if one.sop_instance_uid == uid_for("also a page"))
+    answer = as_alice.get(
+        f"/c/alpha/dicomweb/studies/{both.series.study.study_instance_uid}/series/{both.series.series_instance_uid}"
+        f"/instances/{both.sop_instance_uid}",
+        headers=headers | {"Accept": "application/dicom"},
+    )
+    assert answer["Content-Type"].startswith("application/dicom"), (
+        "a file that is a page, too, leaves as DICOM (UPL-06)"
+    )
+    assert answer["X-Content-Type-Options"] == "nosniff"
     for path in ("studies", "series", "instances"):
         assert as_alice.get(f"/c/alpha/dicomweb/{path}?limit=1000", headers=headers).status_code == 200
     assert as_alice.get("/c/alpha/").status_code == 200

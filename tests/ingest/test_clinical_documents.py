@@ -1,4 +1,4 @@
-"""Documents of studies and patients: kept without the camera's notes, served so that they do no harm, made into DICOM."""
+"""Documents of studies and patients: kept without the camera's notes, served harmlessly, made into DICOM."""
 
 from __future__ import annotations
 
@@ -142,9 +142,11 @@ def test_pages_show_pictures_that_were_drawn_here_WEB_05(attach: Any, study: Stu
     assert as_bob.get(reverse("document-picture", args=["alpha", letter.public_id])).status_code == 404
 
 
-CDA = b"""<?xml version="1.0"?><?xml-stylesheet href="evil.xsl"?><ClinicalDocument xmlns="urn:hl7-org:v3">
+CDA = b"""<?xml version="1.0"?><?xml-stylesheet href="evil.xsl"?>
+<ClinicalDocument xmlns="urn:hl7-org:v3">
 <title>Letter</title><component><structuredBody><component><section><title>Findings</title>
-<text><paragraph>Nothing &lt;script&gt;alert(1)&lt;/script&gt; new.</paragraph></text></section></component></structuredBody>
+<text><paragraph>Nothing &lt;script&gt;alert(1)&lt;/script&gt; new.</paragraph></text></section></component>
+</structuredBody>
 </component></ClinicalDocument>"""
 
 
@@ -161,7 +163,8 @@ def encapsulated(content: bytes, sop_class: str, name: str) -> bytes:
 
 def test_a_letter_inside_dicom_is_shown_as_text_alone_WEB_04(send: Send, as_bob: Client) -> None:
     upload = send(encapsulated(CDA, "1.2.840.10008.5.1.4.1.1.104.2", "cda"))
-    assert upload.study and upload.instance
+    assert upload.study
+    assert upload.instance
     series = upload.instance.series
     study_page = as_bob.get(reverse("study", args=["alpha", upload.study.public_id])).content.decode()
     papers_url = reverse("series-papers", args=["alpha", series.public_id])
@@ -244,7 +247,8 @@ def test_a_document_becomes_an_object_of_its_study(
     assert answer.status_code == 302
     document.refresh_from_db()
     made = document.instance
-    assert made and made.sop_class_uid == sop_class_uid
+    assert made
+    assert made.sop_class_uid == sop_class_uid
     assert made.series.study == study
     check_object(made, tmp_path)
     if made.number_of_frames:
@@ -258,9 +262,7 @@ def test_a_document_becomes_an_object_of_its_study(
     assert again.status_code == 302
 
 
-def test_a_document_of_a_patient_can_begin_a_study(
-    attach: Any, study: Study, as_alice: Client, tmp_path: Path
-) -> None:
+def test_a_document_of_a_patient_can_begin_a_study(attach: Any, study: Study, as_alice: Client, tmp_path: Path) -> None:
     attach(noted_photo(), "wound.jpg", patient=study.patient)
     [document] = Document.objects.filter(patient=study.patient)
     assert convert(as_alice, document, "new", "Wound, left knee").status_code == 302
@@ -291,5 +293,3 @@ def test_who_may_only_upload_makes_no_object_and_sees_no_document(attach: Any, s
     Membership.objects.filter(user=bob).update(role=Role.UPLOADER)
     client = signed_in(bob)
     assert client.get(reverse("document-object", args=["alpha", document.public_id])).status_code == 404
-
-

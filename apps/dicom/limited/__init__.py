@@ -202,9 +202,7 @@ def picture_small(file: BinaryIO, size: int) -> bytes:
 def photograph(file: BinaryIO, subject: Subject, *, title: str, made_at: datetime, seed: str) -> bytes:
     """Return a photograph as a DICOM object; see `encapsulate.photograph`."""
     plain = subject.to_plain()
-    return _bytes(
-        DECODERS, file, "photograph", subject=plain, title=title, made_at=made_at.isoformat(), seed=seed
-    )
+    return _bytes(DECODERS, file, "photograph", subject=plain, title=title, made_at=made_at.isoformat(), seed=seed)
 
 
 def _bytes(pool: Pool, file: BinaryIO, operation: str, **arguments: Any) -> bytes:
