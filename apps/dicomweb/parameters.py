@@ -6,6 +6,7 @@ line. An attribute that cannot be matched is refused, never ignored: an ignored 
 
 from __future__ import annotations
 
+import calendar
 import datetime
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -274,12 +275,13 @@ def _ends(value: str) -> tuple[str, str]:
 
 def _date_match(name: str, value: str) -> DateMatch:
     try:
-        first, last = (_date(end) for end in _ends(value))
+        first, last = _ends(value)
+        match = DateMatch(_date(first), _last_date(last) if "-" in value else _date(last))
     except ValueError:
         raise BadRequestError(f"{_shown(name)} is a date YYYYMMDD or a range of two.") from None
-    if first is None and last is None:
+    if match.first is None and match.last is None:
         raise BadRequestError(f"{_shown(name)} is a date YYYYMMDD or a range of two.")
-    return DateMatch(first, last)
+    return match
 
 
 def _date(text: str) -> datetime.date | None:
@@ -288,6 +290,17 @@ def _date(text: str) -> datetime.date | None:
     if not re.fullmatch(r"[0-9]{8}", text):
         raise ValueError(text)
     return datetime.date(int(text[:4]), int(text[4:6]), int(text[6:]))
+
+
+def _last_date(text: str) -> datetime.date | None:
+    """Return the end of a range: clients write the 31st for the end of any month."""
+    try:
+        return _date(text)
+    except ValueError:
+        if not re.fullmatch(r"[0-9]{6}(29|30|31)", text):
+            raise
+        year, month = int(text[:4]), int(text[4:6])
+        return datetime.date(year, month, calendar.monthrange(year, month)[1])
 
 
 def _time_match(name: str, value: str) -> TimeMatch:

@@ -52,8 +52,8 @@ def search_series(principal: Principal, search: Search, study: Study | None) -> 
     """Return the series that match, of one study or of all; whether the principal may see that study, `access` asks."""
     if study is not None and not search.matches:
         # What every viewer asks first: no more than the study's own rows.
-        rows = Series.objects.filter(study=study).order_by("series_number", "pk")
-        found = list(rows[search.offset : search.offset + search.limit + 1])
+        ordered = Series.objects.filter(study=study).order_by("series_number", "pk")
+        found = list(ordered[search.offset : search.offset + search.limit + 1])
         for series in found:
             series.study = study
         return _page(search, found)

@@ -53,6 +53,8 @@ def test_keyword_and_tag_mean_the_same_and_values_are_percent_decoded(name: str)
         ("20260101-20260131", DateMatch(datetime.date(2026, 1, 1), datetime.date(2026, 1, 31))),
         ("20260101-", DateMatch(datetime.date(2026, 1, 1), None)),
         ("-20260131", DateMatch(None, datetime.date(2026, 1, 31))),
+        # Clients write the 31st for the end of any month.
+        ("20260201-20260231", DateMatch(datetime.date(2026, 2, 1), datetime.date(2026, 2, 28))),
     ],
 )
 def test_dates(value: str, expected: DateMatch) -> None:
