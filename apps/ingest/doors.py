@@ -103,8 +103,8 @@ class Entrance:
     ) -> dict[str, Any]:
         """Return what the page's script has to know (templates/ingest/_uploader.html takes it as `upload_config`).
 
-        `study` or `patient`: where documents among the files go. `sign_in_url`: where a person signs in again in another
-        tab.
+        `study` or `patient`: where documents among the files go. `sign_in_url`: where a person signs in again in
+        another tab.
         `activity_url`: what keeps their session while files are being sent; both empty without an account.
         """
         return {
