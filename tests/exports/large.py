@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import resource
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +18,13 @@ from apps.studies.services import index_instances
 from tests.studies.files import part10
 
 FILES, PIXELS = 64, 32 << 20
-MAX_GROWTH_BYTES = 48 << 20
+MAX_GROWTH_BYTES = 96 << 20
 
 
-def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def memory_bytes(name: str) -> int:
+    """VmRSS (now) or VmHWM (the most since the last reset) of this process, as the kernel counts it."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 1024
 
 
 @pytest.mark.django_db
@@ -37,14 +39,15 @@ def test_two_gigabytes_with_flat_memory(clinic_a: Clinic) -> None:
         studies = list(Study.objects.select_related("patient", "clinic"))
         layout_of(clinic_a, studies, Format.ZIP)  # metadata and pictures are made on arrival otherwise
     for kind in (Format.ISO, Format.ZIP, Format.ZIP):
-        before, started, sent = peak_bytes(), time.monotonic(), 0
+        Path("/proc/self/clear_refs").write_text("5")  # what was needed to make the study does not count
+        before, started, sent = memory_bytes("VmRSS"), time.monotonic(), 0
         with clinic_scope(clinic_a):
             laid = layout_of(clinic_a, studies, kind)
         laid_out = time.monotonic() - started
         for chunk in laid.iterate(clinic_a):
             sent += len(chunk)
         seconds = time.monotonic() - started
-        growth = peak_bytes() - before
+        growth = memory_bytes("VmHWM") - before
         print(f"{kind}: {sent / 1e9:.2f} GB in {seconds:.1f} s ({sent / 1e6 / seconds:.0f} MB/s), "
               f"laid out in {laid_out:.2f} s, peak memory + {growth / 1e6:.0f} MB")  # fmt: skip
         assert sent == laid.size_bytes > 2e9
