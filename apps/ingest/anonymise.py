@@ -13,6 +13,7 @@ from apps.deidentification import services as deidentification
 from apps.deidentification.services import Review
 from apps.dicom.deidentify import NeedsReviewError
 from apps.dicom.errors import DicomError
+from apps.ingest import inbox
 from apps.ingest.ledger import PROCESS
 from apps.ingest.models import QUARANTINE_KIND, Upload, UploadBatch
 from apps.jobs.services import enqueue
@@ -72,7 +73,12 @@ def anonymise(findings: Iterable[Finding]) -> None:
 
 
 def _wanted(findings: Iterable[Finding]) -> list[Finding]:
-    return [finding for finding in findings if finding.is_new_instance and is_wanted(finding.upload.batch)]
+    # What waits in the inbox does so as it came: it is anonymised when somebody takes it.
+    return [
+        finding
+        for finding in findings
+        if finding.is_new_instance and is_wanted(finding.upload.batch) and not inbox.waits(finding.upload)
+    ]
 
 
 def write_down(batch: UploadBatch, findings: Sequence[Finding]) -> None:

@@ -69,13 +69,18 @@ def park(batch: UploadBatch, findings: Sequence[Parked]) -> None:
     """Set aside what a request's batch has brought and nobody has decided about, in the caller's transaction."""
     groups: defaultdict[str, list[Parked]] = defaultdict(list)
     for finding in findings:
-        if finding.header is not None and finding.is_new_instance and not is_assigned(finding.upload):
+        if finding.header is not None and finding.is_new_instance and waits(finding.upload):
             groups[_identity(finding.header)].append(finding)
     if not groups or batch.request is None:
         return
     for key in sorted(groups):
         _park_study(batch.request, key, groups[key])
     tell_arrival(batch.request)
+
+
+def waits(upload: Upload) -> bool:
+    """Return whether this came by an upload request and nobody has said yet whose it is."""
+    return upload.batch.request_id is not None and not is_assigned(upload)
 
 
 def is_assigned(upload: Upload) -> bool:

@@ -44,6 +44,7 @@ REASONS: Final[dict[str, str | Promise]] = {
     "left-out": _("Somebody of the clinic looked at this image and left it out. Nothing was stored."),
     "document-identified": _("This clinic stores anonymised images only, and a document cannot be anonymised."),
     "system-file": _("This file belongs to a system or a viewer program, not to a study."),
+    "document-by-request": _("Only images can be sent by this link. Please send letters and photos another way."),
     "document-without-study": _("Documents belong to a study: open the study and choose “Add documents” there."),
     "nested-archive": _("This is a ZIP inside a ZIP. Please upload it by itself."),
     "archive-empty": _("This ZIP file has no files in it."),

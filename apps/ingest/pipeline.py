@@ -172,7 +172,8 @@ def _examine(finding: Finding, file: BinaryIO) -> Kind | None:
 def _examine_document(finding: Finding, file: BinaryIO) -> Finding:
     batch = finding.upload.batch
     if batch.study_id is None and batch.patient_id is None:
-        return finding.conclude(State.REJECTED, "document-without-study")
+        code = "document-without-study" if batch.request_id is None else "document-by-request"
+        return finding.conclude(State.REJECTED, code)
     try:
         finding.document_type = studies.check_document(file)
     except DocumentRefusedError as error:

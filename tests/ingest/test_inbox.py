@@ -97,6 +97,29 @@ def test_late_files_of_an_assigned_study_wait_again(sender: Principal, alice_act
     assert Patient.objects.count() == 1
 
 
+def test_where_images_are_anonymised_they_wait_as_they_came_and_are_anonymised_when_taken(
+    sender: Principal, alice_acts: Principal
+) -> None:
+    batch = services.open_batch(sender, UploadBatch.Source.WEB)
+    batch.deidentify_profile = "research"
+    batch.save()
+    services.store_now(sender, batch, [[part10(**UIDS)]])
+    process_until_idle()
+    assert the_arrival().patient_name == "Quellenhuber^Ottilie"
+    assert Upload.objects.get().sop_instance_uid
+    inbox.assign_new(alice_acts, the_arrival(), the_arrival())
+    process_until_idle()
+    assert Upload.objects.get().state != "waiting"
+    assert not Study.objects.filter(study_instance_uid="2.25.501").exists()
+    assert not Study.objects.filter(patient__patient_name__contains="Quellenhuber").exists()
+
+
+def test_documents_are_not_taken_by_a_request(sender: Principal) -> None:
+    bring(sender, b"%PDF-1.4\n%%EOF\n")
+    upload = Upload.objects.get()
+    assert (upload.state, upload.code) == ("rejected", "document-by-request")
+
+
 def test_a_study_that_is_here_goes_to_nobody_else(sender: Principal, alice_acts: Principal) -> None:
     store_as(alice_acts.clinic, part10(**UIDS))
     store_as(alice_acts.clinic, part10(PatientID="X", PatientName="X^Y"))
