@@ -87,7 +87,7 @@ class Identity:
         text = fold(value)
         squeezed = "".join(_ALNUM.findall(text))
         digits = "".join(part for part in squeezed if part.isdecimal())
-        if len(squeezed) >= 3 and digits:
+        if len(squeezed) >= 3 and digits.strip("0"):
             self.numbers.add(squeezed)
             self.spoken.add(value.strip())
             if len(digits) >= 5:

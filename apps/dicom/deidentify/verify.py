@@ -22,14 +22,16 @@ from . import engine, harvest
 from .batch import PARTIAL, files_below
 from .codec import Item, walk
 from .identity import Identity, fold
-from .profile import Profile, vr_of
-from .words import vocabulary
+from .profile import Action, Profile, rules_of, vr_of
+from .words import defined_terms, is_known
 
 _ALNUM: Final = re.compile(r"[^\W_]+")
 _BYTES: Final = re.compile(rb"(?:[A-Za-z0-9\x80-\xff]\x00?){5,64}")
 _MIN_NAME: Final = 3
 _MIN_PART: Final = 5
 _MIN_NUMBER: Final = 5
+_MIN_BARE_NUMBER: Final = 7
+"""Digits among bare bytes may be part of any decimal number; shorter ones say nothing."""
 _OWN_TEXT: Final = frozenset({0x00120063, 0x00120064})
 
 
@@ -61,8 +63,7 @@ class Known:
 
     def add(self, identity: Identity, uids: set[str]) -> None:
         """Add one file."""
-        words, _ = vocabulary()
-        self.names |= {name for name in identity.names if len(name) >= _MIN_NAME and name not in words}
+        self.names |= {name for name in identity.names if len(name) >= _MIN_NAME and not _is_word(name)}
         self.numbers |= {number for number in identity.numbers if len(number) >= _MIN_NUMBER}
         self.dates |= identity.dates
         self.uids |= uids
@@ -82,12 +83,18 @@ class Known:
                 return "number"
             if folded in self.dates:
                 return "date"
-        squeezed = "".join(_ALNUM.findall(fold(text)))
+        # Names may be written as one, or in pieces; known words between them are what they say.
+        squeezed = "".join("|" if is_known(token) else token for token in _ALNUM.findall(fold(text)))
         if len(squeezed) >= _MIN_PART:
             for part in self.parts:
                 if part in squeezed:
                     return "number" if part[-1].isdigit() else "name"
         return None
+
+
+def _is_word(name: str) -> bool:
+    """Say whether a name is a word as well, which stands in many files for what it means."""
+    return name in defined_terms() or is_known(name)
 
 
 def known_of(source: Path, profile: Profile) -> Known:
@@ -105,15 +112,18 @@ def known_of_files(originals: Iterable[bytes], profile: Profile) -> Known:
         except (DicomError, OSError, ValueError):
             continue
         found = harvest.collect(read.elements, profile)
-        known.add(harvest.identity_of(found), set() if profile.retain_uids else _uids(read.elements))
+        known.add(harvest.identity_of(found), set() if profile.retain_uids else _uids(read.elements, profile))
     known.close()
     return known
 
 
-def _uids(elements: Item) -> set[str]:
+def _uids(elements: Item, profile: Profile) -> set[str]:
+    """Return the UIDs that are mapped, and so must not come out: those of objects, not of classes."""
     found: set[str] = set()
+    rules = rules_of(profile)
     for element, _, _ in walk(elements):
-        if (element.vr == "UI" or vr_of(element.tag) == "UI") and isinstance(element.value, bytes):
+        is_uid = element.vr == "UI" or vr_of(element.tag) == "UI"
+        if is_uid and isinstance(element.value, bytes) and rules.action(element.tag) is Action.MAP:
             for part in element.value.decode("ascii", "replace").split("\\"):
                 uid = part.strip(" \0")
                 if uid.count(".") >= 4 and len(uid) > 12 and uid not in UID_dictionary:
@@ -157,7 +167,7 @@ def _kind_of_bytes(run: bytes, known: Known) -> str | None:
         folded = fold(text)
         if folded in known.names and len(folded) >= _MIN_PART:
             return "name"
-        if folded in known.numbers and len(folded) > _MIN_NUMBER:
+        if folded in known.numbers and len(folded) >= (_MIN_BARE_NUMBER if folded.isdecimal() else _MIN_PART):
             return "number"
     return None
 
