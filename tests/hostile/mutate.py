@@ -1,6 +1,6 @@
 """Damage a hundred thousand real files and see that nothing breaks; goes on where an earlier run ended.
 
-`python -m tests.hostile.mutate --count 100000 --state FILE [--seconds N] [--files FOLDER] [--seed N]`
+`python -m tests.hostile.mutate --count 100000 --state FILE [--seconds N] [--files FOLDER] [--seed N] [--store N] ...`
 
 The state holds how far it got, what came of the files and what must not have happened; `--show N` writes the damaged
 file of a number to standard output. Everything else happens in a temporary folder.
@@ -30,7 +30,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this long, to go on later")
     parser.add_argument("--files", type=Path, default=Path(__file__).parents[3] / "shared" / "dicom")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--look", type=int, default=8, metavar="N", help="look at what was accepted of every Nth group")
+    parser.add_argument("--store", type=int, default=1, metavar="N", help="store every Nth group, only read the others")
+    parser.add_argument("--look", type=int, default=8, metavar="N", help="look at every Nth group that is stored")
     parser.add_argument("--show", type=int, help="write one damaged file to standard output")
     options = parser.parse_args()
 
@@ -79,8 +80,12 @@ def _run(options: argparse.Namespace, sources: list) -> int:
     number = first
     while number < options.count and time.monotonic() - started < options.seconds:
         numbers = range(number, min(number + GROUP_FILES, options.count))
-        looks = numbers.start // GROUP_FILES % options.look == 0
-        total.add(trials.try_group(clinic, client, headers, sources, options.seed, numbers, looks=looks))
+        group = numbers.start // GROUP_FILES
+        if group % options.store:
+            total.add(trials.read_group(sources, options.seed, numbers))
+        else:
+            looks = group // options.store % options.look == 0
+            total.add(trials.try_group(clinic, client, headers, sources, options.seed, numbers, looks=looks))
         shutil.rmtree(blobs, ignore_errors=True)
         number = numbers.stop
         state = {

@@ -57,7 +57,8 @@ def _damage(  # noqa: C901 - one case for each kind of damage
     near = min(len(data), _HEADER_BYTES) if chance.random() < 0.75 else len(data)
     at = chance.randrange(128 if chance.random() < 0.98 else 0, near)
     place = chance.choice(chosen.places) if chosen.places else at
-    place = place if place + 16 < len(data) else at
+    # Room for the head of an element, wherever it is.
+    place = min(place if place + 16 < len(data) else at, len(data) - 16)
     match chance.randrange(14):
         case 0 | 1:
             data[at] ^= 1 << chance.randrange(8)
