@@ -14,9 +14,15 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests import environment
+
+if TYPE_CHECKING:
+    from tests.hostile.trials import Result
 
 GROUP_FILES = 40
 MAX_FILE_BYTES = 400_000
@@ -30,7 +36,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this long, to go on later")
     parser.add_argument("--files", type=Path, default=Path(__file__).parents[3] / "shared" / "dicom")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--store", type=int, default=1, metavar="N", help="store every Nth group, only read the others")
+    parser.add_argument(
+        "--store", type=int, default=1, metavar="N", help="store every Nth group (0: none), only read the others"
+    )
     parser.add_argument("--look", type=int, default=8, metavar="N", help="look at every Nth group that is stored")
     parser.add_argument("--show", type=int, help="write one damaged file to standard output")
     options = parser.parse_args()
@@ -54,20 +62,9 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace, sources: list) -> int:
-    from django.core.management import call_command
-    from django.test import Client
-    from django.test.utils import setup_test_environment
-
-    call_command("migrate", verbosity=0)
-    setup_test_environment()
-    from apps.accounts.roles import Scope
-    from tests.conftest import make_clinic
-    from tests.dicomweb.conftest import token_for
     from tests.hostile import trials
 
-    clinic = make_clinic("trials", "Trials")
-    headers = {"Authorization": f"Bearer {token_for(clinic, Scope.READ)}"}
-    client = Client(raise_request_exception=False)
+    store = _prepared(sources, options.seed) if options.store else None
     state = {"next": 0, "outcomes": {}, "answers": {}, "failures": []}
     if options.state.exists():
         state = json.loads(options.state.read_text())
@@ -81,11 +78,10 @@ def _run(options: argparse.Namespace, sources: list) -> int:
     while number < options.count and time.monotonic() - started < options.seconds:
         numbers = range(number, min(number + GROUP_FILES, options.count))
         group = numbers.start // GROUP_FILES
-        if group % options.store:
+        if store is None or group % options.store:
             total.add(trials.read_group(sources, options.seed, numbers))
         else:
-            looks = group // options.store % options.look == 0
-            total.add(trials.try_group(clinic, client, headers, sources, options.seed, numbers, looks=looks))
+            total.add(store(numbers, looks=group // options.store % options.look == 0))
         shutil.rmtree(blobs, ignore_errors=True)
         number = numbers.stop
         state = {
@@ -103,6 +99,25 @@ def _run(options: argparse.Namespace, sources: list) -> int:
     ]
     sys.stdout.write("\n".join(told) + "\n")
     return 1 if total.failures else 0
+
+
+def _prepared(sources: list, seed: int) -> Callable[..., Result]:
+    """Return what stores a group, in an installation made for it."""
+    from django.core.management import call_command
+    from django.test import Client
+    from django.test.utils import setup_test_environment
+
+    call_command("migrate", verbosity=0)
+    setup_test_environment()
+    from apps.accounts.roles import Scope
+    from tests.conftest import make_clinic
+    from tests.dicomweb.conftest import token_for
+    from tests.hostile import trials
+
+    clinic = make_clinic("trials", "Trials")
+    headers = {"Authorization": f"Bearer {token_for(clinic, Scope.READ)}"}
+    client = Client(raise_request_exception=False)
+    return partial(trials.try_group, clinic, client, headers, sources, seed)
 
 
 if __name__ == "__main__":
