@@ -1,5 +1,6 @@
-"""The trail at its limits, outside the suite: `pytest tests/audit/writers.py -s -p no:xdist`
+"""The trail at its limits, outside the suite: `TEST_STACK=servers pytest tests/audit/writers.py -s`
 
+On PostgreSQL: on SQLite, which has one writer at a time, so many wait longer than it lets them.
 64 writers with 1,000 rows each and open transactions while the sealer runs (AUD-04), how many rows a CPU second
 verifies (AUD-06), and 1,000 random tamperings (AUD-05): each has to be found.
 """
@@ -61,7 +62,7 @@ def test_every_row_ends_in_exactly_one_seal_and_verifies_fast_AUD_04_AUD_06() ->
 
 def tamper(total: int) -> None:
     """Change, remove, move and reseal at random, as somebody who owns the database: each time it is found."""
-    chance = random.Random(4711)  # noqa: S311  # the same tamperings every time
+    chance = random.Random(4711)  # the same tamperings every time
     ids = list(AuditEvent.objects.values_list("pk", flat=True))
     seals = list(Seal.objects.values_list("pk", flat=True))
     texts = ("actor_email", "verb", "object_reference", "study_reference", "user_agent", "outcome", "remote_addr")
