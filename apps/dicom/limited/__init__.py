@@ -101,7 +101,7 @@ def metadata(file: BinaryIO, root: str) -> bytes:
 
 def bulk_data(file: BinaryIO, path: str) -> tuple[str, bytes]:
     """Return the value representation and the value of the element at a tag path; see `json_model.bulk_data`."""
-    answer = _one(READERS, file, "bulk_data", {"path": path})
+    answer = _one(DECODERS, file, "bulk_data", {"path": path})
     if type(answer.body) is not str:
         raise RejectedError(Code.PARSER_CRASHED)
     return answer.body, b"".join(answer.payload)

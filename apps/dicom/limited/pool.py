@@ -32,6 +32,7 @@ _START: Final = (
     "child.main(sys.argv[2], int(sys.argv[3]))"
 )
 _START_SECONDS: Final = 60
+_IDLE_SECONDS: Final = 60
 _STREAM_BYTES: Final = 64 << 10
 _MAX_ASKED_BYTES: Final = 4 << 20
 # One thread each: a child answers one call at a time, and its own threads would count against its limits.
@@ -91,12 +92,17 @@ class ChildGoneError(Exception):
         self.is_timeout = is_timeout
 
 
+class ChildStartError(OSError):
+    """No child can be started at the moment: that is no fault of any file, and nothing is decided."""
+
+
 class Child:
     """One process and the socket to it."""
 
     def __init__(self, operations: str, limits: Limits) -> None:
         self.limits = limits
         self.served = 0
+        self.idle_since = 0.0
         ours, theirs = socket.socketpair()
         with theirs:
             # -I: no environment and no current folder decide what is imported. What it prints could quote a file.
@@ -168,9 +174,12 @@ class Child:
 
     def _wait_until_ready(self) -> None:
         if not self.is_ready:
-            kind, body, _ = self._receive(_START_SECONDS)
+            try:
+                kind, body, _ = self._receive(_START_SECONDS)
+            except ChildGoneError as gone:
+                raise ChildStartError from gone
             if kind != wire.READY:
-                raise ChildGoneError(is_timeout=False)
+                raise ChildStartError
             self.is_ready = True
             if not body["is_confined"]:
                 log.warning("parser children run without a system call filter on this system")
@@ -236,7 +245,7 @@ class Pool:
         """Return an answer for each file of the call, in order.
 
         A file whose child dies twice has the error `parser-crashed`, one that takes too long `parser-timed-out`. Raises
-        what reading a file raises: nothing is decided then.
+        what reading a file raises, and ChildStartError: nothing is decided then.
         """
         answers: list[Answer] = []
         with self._places:
@@ -251,7 +260,9 @@ class Pool:
         """Start a child ahead of its first call; returns at once."""
         with self._lock:
             if not self._idle:
-                self._idle.append(Child(self._operations, self._limits))
+                child = Child(self._operations, self._limits)
+                child.idle_since = time.monotonic()
+                self._idle.append(child)
 
     def close(self) -> None:
         """End the idle children."""
@@ -294,11 +305,17 @@ class Pool:
         return Child(self._operations, self._limits)
 
     def _give_back(self, child: Child, *, is_sound: bool) -> None:
-        if is_sound and child.served < self._limits.files:
-            with self._lock:
-                self._idle.append(child)
-        else:
+        if not is_sound or child.served >= self._limits.files:
             child.end()
+            return
+        child.idle_since = now = time.monotonic()
+        with self._lock:
+            self._idle.append(child)
+            # The last one to come back goes out first: what a rush has left lies at the front.
+            superfluous = [each for each in self._idle[:-1] if now - each.idle_since > _IDLE_SECONDS]
+            self._idle = [each for each in self._idle if each not in superfluous]
+        for each in superfluous:
+            each.end()
 
     def _start_anew(self) -> None:
         idle, self._idle = self._idle, []
