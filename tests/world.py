@@ -283,7 +283,7 @@ NOT_OF_LINKS = [pattern for route, pattern in NAMING_OBJECTS if not route.starts
 
 def missing(arguments: dict[str, str]) -> dict[str, str]:
     """The same arguments, naming nothing."""
-    kept = {"frames", "path", "mode", "side"}
+    kept = {"frames", "path", "mode", "side", "number"}
     return {
         name: value if name in kept else MISSING_UID if name.endswith("_uid") else MISSING_ID
         for name, value in arguments.items()
