@@ -5,8 +5,9 @@ of what it moved undoes it exactly. What it means elsewhere:
 
 - a share link shows the studies it was made for as long as they are of the patient it was made for, who may have been
   merged into somebody meanwhile; it never shows more (`as_shared`);
-- who was granted a patient sees that patient's studies and no others: before a merge, their access is written out as
-  grants to the single studies; undoing takes these grants back;
+- who was granted the patient that goes keeps seeing that one's studies and no others: in the merge their access is
+  written out as grants to the single studies; undoing takes these back. Who was granted the one that stays sees the
+  person whom somebody has said they are, with all studies;
 - the audit trail is never rewritten: it names the patient as it was, and the correction's own record names both;
 - what arrives later for a merged patient goes where the patient went, and comes back with it.
 
