@@ -826,6 +826,9 @@ class _Run:
             # More bytes than the attribute can have values: something else is in there.
             self._note(here, Did.REMOVED)
             return None
+        if vr == "AT" and not self._are_tags(bytes(value)):
+            self._note(here, Did.REMOVED)
+            return None
         if self._number_is_identity(value, vr):
             self._note(here, Did.REPLACED)
             return Element(tag, vr, bytes(len(value)))
@@ -836,6 +839,13 @@ class _Run:
         if element.vr == "UN" and not self.source.syntax.is_little and _cell_bytes(vr) > 1:
             return Element(tag, vr, swap_cells(bytes(value), _cell_bytes(vr)))
         return Element(tag, vr, value)
+
+    def _are_tags(self, value: bytes) -> bool:
+        """Say whether the values of an AT element are tags that exist, or private ones."""
+        order = "<" if self.source.syntax.is_little else ">"
+        parts = struct.unpack(f"{order}{len(value) // 2}H", value[: len(value) // 2 * 2])
+        pairs = zip(parts[::2], parts[1::2], strict=False)
+        return all(group & 1 or vr_of(group << 16 | element) != "UN" for group, element in pairs)
 
     def _number_is_identity(self, value: Bytes, vr: str) -> bool:
         """Say whether a binary number is somebody's record number or date."""

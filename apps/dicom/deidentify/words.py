@@ -157,7 +157,7 @@ def _banned_spans(text: str, identity: Identity, *, is_technical: bool) -> list[
             continue
         elif not is_short and not is_measure:
             spans.append(run.span())
-        elif len(digits) == 4 and digits.isdecimal() and found == digits:
+        elif len(digits) == 4 and found.strip("+(") == digits:
             after = text[run.end() : run.end() + 6].strip(" \t-_")
             unit = re.match(r"[^\W\d_]+", after)
             if unit is None or fold(unit.group()) not in _MEASURES:
