@@ -166,6 +166,9 @@ def _quick(request: HttpRequest, study: Study, place: Place) -> HttpResponse:
     listed = [one for shown in page.studies for one in shown.series]
     documents = _documents(place, study)
     if not documents and all(one.kind in ("report", "other") for one in listed):
+        if any(content.is_shown for content in contents(study)):
+            # Curves, for one: the full viewer draws them.
+            return _full(request, study, place, VIEWER_MODE)
         # Reports and plans alone read better as a page.
         told = {
             "study": study,

@@ -1,8 +1,7 @@
 // Runs first and is small: asks for the first image while the large program is still on its way, and draws it.
-import { paint, partOf, value } from "./picture.js";
+import { FRAME, paint, partOf, value } from "./picture.js";
 
 const data = JSON.parse(document.getElementById("viewer-data").textContent);
-export const ACCEPT = 'multipart/related; type="application/octet-stream"; transfer-syntax=*';
 
 const early = { answers: new Map() };
 window.viewboxEarly = early;
@@ -16,7 +15,7 @@ function ask(url, options) {
 
 async function drawFirst({ series, instance, frame }, study) {
   const at = `${data.root}/studies/${study}/series/${series}`;
-  const picture = ask(`${at}/instances/${instance}/frames/${frame}`, { headers: { Accept: ACCEPT }, priority: "high" });
+  const picture = ask(`${at}/instances/${instance}/frames/${frame}`, { headers: { Accept: FRAME }, priority: "high" });
   const metadata = ask(`${at}/metadata?bulkdata=relative`, { headers: { Accept: "application/dicom+json" }, priority: "high" });
   const answer = await picture;
   if (!answer.ok) return;

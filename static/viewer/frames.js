@@ -1,9 +1,8 @@
 // Frames from the server: asked for once, the ones around the picture on the screen first, given up when another series is shown.
 import { cache, imageLoader } from "@cornerstonejs/core";
 import { createImage } from "@cornerstonejs/dicom-image-loader/imageLoader";
-import { partOf } from "./picture.js";
+import { FRAME, partOf } from "./picture.js";
 
-const ACCEPT = 'multipart/related; type="application/octet-stream"; transfer-syntax=*';
 const AT_ONCE = 4;
 const early = window.viewboxEarly;
 const running = new Map();
@@ -36,7 +35,7 @@ export async function ask(url, options) {
 
 async function load(imageId, options, signal) {
   const answer = await ask(imageId.slice("wadors:".length), {
-    headers: { Accept: ACCEPT },
+    headers: { Accept: FRAME },
     priority: options.requestType === "prefetch" ? "low" : "high",
     signal,
   });

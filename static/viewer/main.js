@@ -186,11 +186,7 @@ const acts = {
     one("[data-act=link]").setAttribute("aria-pressed", String(isLinked));
   },
   remove: () => {
-    removeMeasurements(false);
-    for (const pane of shownPanes()) pane.viewport?.render();
-  },
-  clear: () => {
-    removeMeasurements(true);
+    removeMeasurements();
     for (const pane of shownPanes()) pane.viewport?.render();
   },
   full: () => {

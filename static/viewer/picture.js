@@ -1,5 +1,8 @@
 // One stored frame as a picture, without any library: what the page shows before its programs have arrived.
 
+/** What to accept for a frame: as it is stored, whatever its transfer syntax (PS3.18 8.7.3). */
+export const FRAME = 'multipart/related; type="application/octet-stream"; transfer-syntax=*';
+
 /** Take the one part out of a multipart/related answer (RFC 2387): its transfer syntax and its bytes. */
 export function partOf(contentType, buffer) {
   const bytes = new Uint8Array(buffer);

@@ -71,11 +71,10 @@ export function choose(chosen) {
   }
 }
 
-/** Remove the measurements that are selected, or the newest one; `all` removes every one. */
-export function removeMeasurements(all) {
+/** Remove the measurements that are selected, or the newest one. */
+export function removeMeasurements() {
   const every = annotation.state.getAllAnnotations();
   const selected = annotation.selection.getAnnotationsSelected();
-  const removed = all ? every.map((one) => one.annotationUID) : selected.length ? selected : every.slice(-1).map((one) => one.annotationUID);
+  const removed = selected.length ? selected : every.slice(-1).map((one) => one.annotationUID);
   for (const uid of removed) annotation.state.removeAnnotation(uid);
-  return removed.length;
 }

@@ -15,12 +15,12 @@ from apps.accounts.models import Membership, User
 from apps.audit.models import AuditEvent
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
-from apps.studies.models import Series, Study
+from apps.studies.models import Instance, Series, Study
 from apps.viewer import quick, views
 from apps.viewer.assets import QuickBuild
 from tests.sharing.conftest import DESCRIPTION, NAME
 from tests.studies.files import index, part10
-from tests.viewer.test_pages import directives, page
+from tests.viewer.test_pages import BUILD, directives, page
 
 pytestmark = pytest.mark.django_db
 
@@ -135,3 +135,16 @@ def test_every_sentence_that_the_scripts_say_is_there() -> None:
     asked = set(re.findall(r'say\("([a-z_]+)"', said)) | set(re.findall(r'"(fault_[a-z]+)"', said))
     asked |= {f"window_{name}" for name in re.findall(r'^  \["([a-z]+)", -?\d+, \d+\]', said, re.MULTILINE)}
     assert asked == set(words())
+
+
+def test_curves_open_in_the_full_viewer_and_reports_alone_as_a_page(
+    as_bob: Client, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "current_build", lambda: BUILD)
+    ecg, text = "1.2.840.10008.5.1.4.1.1.9.1.1", "1.2.840.10008.5.1.4.1.1.88.11"
+    for sop_class_uid, told_by in ((ecg, "viewer-configuration"), (text, "Basic Text SR")):
+        study.series.update(has_pixels=False, sop_class_uid=sop_class_uid)
+        with clinic_scope(study.clinic):
+            Instance.objects.filter(series__study=study).update(sop_class_uid=sop_class_uid, number_of_frames=0)
+            Series.objects.exclude(study=study).update(has_pixels=False, sop_class_uid=text)
+        assert told_by in page(as_bob.get(path(study)))
