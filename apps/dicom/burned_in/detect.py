@@ -43,6 +43,7 @@ LARGE_LETTERS: Final = 18
 SHARP: Final = 0.55
 # How sure the reader must be of its letters: where much speaks for text, of a single letter, where little does.
 LEGIBLE: Final = 0.4
+LONG_LEGIBLE: Final = 0.2
 SINGLE_LEGIBLE: Final = 0.6
 READABLE: Final = 0.7
 LARGEST: Final = 0.08
@@ -263,20 +264,34 @@ def _united(
 
 def _plausible(picture: Picture, grey: Map, found: list[Found], seeds: Sequence[str]) -> list[Box]:
     """Leave out what is not text: edges of bones, flow in colours, soft shapes. Nobody could read anything there."""
-    rows, columns = picture.shape[:2]
-    large = max(LARGE_LETTERS, min(rows, columns) // 20)
-    boxes = without_inner([each.box for each in found])
-    kept = boxes[MAX_READ:]
-    for box in boxes[:MAX_READ]:
-        line = _read_either_way(picture, box)
-        count = len(line.letters)
-        is_doubtful = min(box.width, box.height) > large or _sharpness(grey, box) < SHARP
-        needed = READABLE if is_doubtful else LEGIBLE if count > 1 else SINGLE_LEGIBLE
-        if box.area > rows * columns * LARGEST:
-            needed = 0.95
-        if (count and line.confidence >= needed) or speaks_of(line, seeds):
-            kept.append(box)
+    kept: list[Box] = []
+    unread = MAX_READ
+    # The largest first: what lies within a line that was kept is a part of it, within one that was not it may be one.
+    for each in sorted(found, key=lambda one: -one.box.area):
+        if any(other.holds(each.box) for other in kept):
+            continue
+        unread -= 1
+        if unread < 0 or _is_plausible(picture, grey, each, seeds):
+            kept.append(each.box)
     return kept
+
+
+def _is_plausible(picture: Picture, grey: Map, found: Found, seeds: Sequence[str]) -> bool:
+    box = found.box
+    rows, columns = picture.shape[:2]
+    line = _read_either_way(picture, box)
+    count = len(line.letters)
+    is_large = min(box.width, box.height) > max(LARGE_LETTERS, min(rows, columns) // 20)
+    is_long = max(box.width, box.height) > 3.5 * min(box.width, box.height) and found.score > 0.9
+    if box.area > rows * columns * LARGEST:
+        needed = 0.95
+    elif is_large or _sharpness(grey, box) < SHARP:
+        needed = READABLE
+    elif count > 1:
+        needed = LONG_LEGIBLE if is_long else LEGIBLE
+    else:
+        needed = SINGLE_LEGIBLE
+    return (count > 0 and line.confidence >= needed) or speaks_of(line, seeds)
 
 
 def _sharpness(grey: Map, box: Box) -> float:
@@ -333,7 +348,7 @@ def follow(grey: Map, box: Box) -> Box:
     line = strokes[first : first + box.height]
     around = np.concatenate((strokes[:first], strokes[first + box.height :]))
     if around.size == 0 or float(around.mean()) > MEANINGLESS:
-        end = max(2, round(0.2 * box.height))
+        end = max(2, round(0.35 * box.height))
         return Box(max(0, box.left - end), box.top, min(columns, box.right + end), box.bottom)
     amounts = line.sum(axis=0)
     usual = amounts[box.left - left : box.right - left]
