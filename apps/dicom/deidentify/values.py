@@ -162,7 +162,7 @@ def clean_decimal(text: str, identity: Identity) -> str:
 def clean_term(text: str, identity: Identity) -> str:
     """Return a CS value made of known words, short codes and small numbers; '' otherwise."""
     words, names = defined_terms(), vocabulary()[1]
-    if len(text) > 64 or not text.isascii():
+    if len(text) > 64 or not text.isascii() or without_numbers(text, identity) != text:
         return ""
     for token in _CS_TOKEN.findall(text):
         folded = fold(token)

@@ -212,3 +212,9 @@ def test_the_sop_class_stays_and_a_class_with_a_birth_date_in_it_does_not() -> N
         run(ct(RelatedGeneralSOPClassUID="1.2.276.19570314.7"))["RelatedGeneralSOPClassUID"].value
         != "1.2.276.19570314.7"
     )
+
+
+def test_a_record_number_in_pieces_is_no_defined_term() -> None:
+    made = run(ct(PatientID="2797141", ScanOptions="27 971 41"))
+    assert made.ScanOptions == "REMOVED"
+    assert run(ct(ScanOptions="HELICAL MODE 27")).ScanOptions == "HELICAL MODE 27"
