@@ -30,7 +30,7 @@ from apps.audit.services import Entry, record_many
 from apps.patients.models import IdentityFlag, Patient
 from apps.patients.services import Facts, agrees, create_patient, lock_patients, refresh_doubts
 from apps.studies.errors import CorrectionRefusedError
-from apps.studies.models import CorrectedStudy, Correction, Study
+from apps.studies.models import CorrectedStudy, Correction, Document, Study
 from apps.studies.search_columns import rewrite_search_columns
 
 Kind = Correction.Kind
@@ -257,8 +257,9 @@ def _refresh(*patients: Patient) -> None:
 
 
 def _dissolve(patient: Patient) -> None:
-    """Remove the patient that a split made; one that has got studies of its own since stays."""
-    if Study.objects.filter(patient=patient).exists() or Patient.objects.filter(merged_into=patient).exists():
+    """Remove the patient that a split made; one that has got studies or documents of its own since stays."""
+    own = (Study.objects.filter(patient=patient), Document.objects.filter(patient=patient))
+    if any(rows.exists() for rows in own) or Patient.objects.filter(merged_into=patient).exists():
         return
     patient.delete()
 

@@ -17,9 +17,10 @@ from apps.audit.services import Context
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 from apps.patients.models import IdentityFlag, Patient
+from apps.storage.services import write_blob
 from apps.studies import corrections
 from apps.studies.errors import CorrectionRefusedError
-from apps.studies.models import CorrectedStudy, Correction, Study, StudyTerm
+from apps.studies.models import CorrectedStudy, Correction, Document, Study, StudyTerm
 from apps.studies.services import visible
 from tests.conftest import make_person
 from tests.studies.files import index, part10, uid
@@ -93,6 +94,23 @@ def test_undoing_restores_exactly(acts: Principal, two_people: tuple[Patient, Pa
     corrections.undo(acts, moved)
     corrections.undo(acts, moved)
     assert picture() == before
+
+
+def test_a_patient_who_has_got_something_of_her_own_since_stays_when_the_split_is_taken_back(
+    acts: Principal, in_clinic_a: Clinic, two_people: tuple[Patient, Patient]
+) -> None:
+    mueller, _schmidt = two_people
+    done = corrections.split_patient(acts, mueller, [study("m1")], Person())
+    Document.objects.create(
+        clinic=in_clinic_a,
+        patient=done.target,
+        blob=write_blob(in_clinic_a, "document", [b"%PDF"]),
+        title="Letter",
+        media_type="application/pdf",
+    )
+    corrections.undo(acts, done)
+    assert study("m1").patient == mueller
+    assert Patient.objects.filter(pk=done.target_id).exists()
 
 
 def test_the_same_twice_is_once(acts: Principal, two_people: tuple[Patient, Patient]) -> None:
