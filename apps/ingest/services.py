@@ -14,7 +14,8 @@ from apps.access.services import Principal
 from apps.accounts.roles import Capability
 from apps.audit.services import record
 from apps.billing.errors import LimitReachedError
-from apps.ingest import pipeline, quarantine, queries, requests, scan
+from apps.deidentification import services as deidentification
+from apps.ingest import anonymise, pipeline, quarantine, queries, requests, scan
 from apps.ingest.errors import BatchClosedError, TooLargeError
 from apps.ingest.ledger import EXPAND, PROCESS, ReservationError, reserve_storage
 from apps.ingest.models import QUARANTINE_KIND, Upload, UploadBatch
@@ -23,8 +24,8 @@ from apps.ingest.quarantine import Arrival, Taken
 from apps.ingest.scan import health as scanner_health
 from apps.ingest.sender_guard import sender_page
 from apps.jobs.services import enqueue
-from apps.storage import services as storage
 from apps.patients.models import Patient
+from apps.storage import services as storage
 from apps.storage.models import Blob
 from apps.studies.models import Study
 
@@ -112,6 +113,7 @@ def open_batch(
         created_by=principal.user,
         actor_kind=principal.context.actor_kind,
         actor_reference=principal.context.actor_reference,
+        deidentify_profile=deidentification.ingest_preset(principal.clinic),
         study=study,
         patient=patient,
         closed_at=timezone.now() if is_one_request else None,
@@ -316,7 +318,7 @@ def _write(batch: UploadBatch, group: Sequence[tuple[Taken, pipeline.Finding]]) 
     """
     clinic = batch.clinic
     waiting = [(item, finding) for item, finding in group if item.data and finding.upload.state != State.IGNORED]
-    is_seen_first = scan.is_on() or batch.request_id is not None
+    is_seen_first = scan.is_on() or batch.request_id is not None or anonymise.is_wanted(batch)
     direct = [] if is_seen_first else [(item, finding) for item, finding in waiting if finding.is_new_instance]
     others = [
         (item, finding)
@@ -334,7 +336,7 @@ def _write(batch: UploadBatch, group: Sequence[tuple[Taken, pipeline.Finding]]) 
 
 def failure_reason(state: str, code: str) -> int | None:
     """Return the Failure Reason (0008,1197) of an outcome, None for a success (stored, or there already)."""
-    if state in (State.STORED, State.DUPLICATE, State.WAITING):
+    if state in (State.STORED, State.DUPLICATE, State.WAITING) or code == anonymise.TO_DO:
         return None
     return _FAILURE_REASONS.get(code, CANNOT_UNDERSTAND)
 
