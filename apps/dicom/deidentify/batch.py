@@ -1,6 +1,5 @@
 """A folder in, a folder out: every file de-identified or its reason said, and nothing of a name left in a path."""
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -221,8 +220,3 @@ class _Names:
 
     def _uid(self, uid: str) -> str:
         return self.mapper.uid(uid) if is_valid_uid(uid) else self.mapper.label("path", uid)
-
-
-def write_reports(outcomes: list[Outcome], place: Path) -> None:
-    """Write the reports of all files as one JSON document."""
-    place.write_text(json.dumps([one.as_dict() for one in outcomes], indent=1, sort_keys=True), encoding="utf-8")

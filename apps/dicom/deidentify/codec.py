@@ -37,7 +37,6 @@ _UNDEFINED: Final = 0xFFFFFFFF
 _ITEM: Final = 0xFFFEE000
 _ITEM_END: Final = 0xFFFEE00D
 _SEQUENCE_END: Final = 0xFFFEE0DD
-_DATA_SET_TRAILING_PADDING: Final = 0xFFFCFFFC
 
 Bytes = bytes | memoryview
 

@@ -18,8 +18,6 @@ from .errors import NeedsReviewError, Reason
 _RLE: Final = "1.2.840.10008.1.2.5"
 _DEFLATED_FRAMES: Final = "1.2.840.10008.1.2.8.1"
 _ENCAPSULATED_UNCOMPRESSED: Final = "1.2.840.10008.1.2.1.98"
-_JPEG: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (*range(50, 67), 70, 80, 81))
-_JPEG_2000: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 92, 93, 201, 202, 203))
 _JPEG_XL: Final = frozenset(f"1.2.840.10008.1.2.4.{number}" for number in (110, 111, 112))
 
 _STANDALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
@@ -149,10 +147,8 @@ def _clean_jpeg(data: bytes) -> tuple[bytes, int]:
     while True:
         if data[at] != 0xFF:
             raise IndexError
-        fill = at
         while data[at + 1] == 0xFF:
             at += 1
-        blank.span(fill, fill)
         marker = data[at + 1]
         at += 2
         if marker == 0xD9:

@@ -17,7 +17,6 @@ from pydicom._uid_dict import UID_dictionary
 from apps.dicom.uid import MAX_LENGTH, UUID_ROOT
 
 MIN_KEY_BYTES: Final = 16
-_DAY: Final = 86400
 _MIN_SHIFT_DAYS: Final = 30
 _SPAN_DAYS: Final = 3650
 _MIN_SHIFT_SECONDS: Final = 61
@@ -25,7 +24,6 @@ _SPAN_SECONDS: Final = 7000
 _ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _CHECK_BITS: Final = 32
 _WELL_KNOWN: Final = frozenset(str(uid) for uid in UID_dictionary)
-_STANDARD_ROOT: Final = "1.2.840.10008."
 
 
 class KeyTooShortError(ValueError):

@@ -52,10 +52,6 @@ class Profile:
 
     name: str = "custom"
 
-    def with_options(self, **switches: bool) -> "Profile":
-        """Return the profile with some switches set differently."""
-        return replace(self, name="custom", **switches)
-
     @property
     def options(self) -> tuple[str, ...]:
         """Names of the switches that are on."""

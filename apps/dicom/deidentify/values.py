@@ -45,7 +45,6 @@ _SIZE = re.compile(r"\d{1,3}(?:cm|mm|in)x\d{1,3}(?:cm|mm|in)", re.ASCII)
 _CS_TOKEN = re.compile(r"[A-Za-z0-9]+")
 _UID = re.compile(r"[0-9.]{1,64}", re.ASCII)
 _CODE = re.compile(r"[A-Za-z0-9.\-+/%*^(){}\[\]'_,~&?!]{1,64}")
-_STANDARD_ROOT: Final = "1.2.840.10008."
 _MAX_AGE_YEARS: Final = 89
 
 STANDARD_SCHEMES: Final = word_list("coding schemes")
@@ -66,11 +65,6 @@ def shift_date(text: str, time: str, shift: Shift) -> str:
     except (ValueError, OverflowError):
         return ""
     return f"{day.year:04}{day.month:02}{day.day:02}"
-
-
-def keep_date(text: str) -> str:
-    """Return a DA value that is one, or ''."""
-    return shift_date(text, "", Shift(0, 0))
 
 
 def _seconds_of(time: str) -> int | None:
