@@ -50,7 +50,7 @@ def test_the_upload_page_gives_each_its_answer_and_what_is_kept_can_be_looked_at
 
 def test_a_device_gets_the_same_answers_UPL_11(clinic_a: Clinic) -> None:
     headers = {"Authorization": f"Bearer {token_for(clinic_a, Scope.WRITE)}"}
-    sent = [case for case in CASES if case.outcome not in ("conflict", "duplicate")]
+    sent = [case for case in CASES if case.outcome not in ("conflict", "duplicate")][::3]
     body, content_type = multipart_of([case.make() for case in sent])
     response = Client().post("/c/alpha/dicomweb/studies", body, content_type, headers=headers)
     assert response.status_code == 202
