@@ -163,7 +163,7 @@ class _Reader:
                     items, _ = self.items(at, at + length, depth + 1, is_delimited=False)
                     found.append(Element(tag, vr, items))
                 except RejectedError as error:
-                    if error.code is not Code.MALFORMED:
+                    if error.code not in (Code.MALFORMED, Code.TRUNCATED):
                         raise
                     # Encoded otherwise than the rest, or no sequence at all: whoever asks for it may try.
                     found.append(Element(tag, "UN", data[at : at + length]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from apps.dicom.deidentify import Mapper, NeedsReviewError, deidentify, preset
+from apps.dicom.deidentify import Mapper, deidentify, preset
+from apps.dicom.errors import DicomError
 
 from . import hiding
 from .scoring import Score, score
@@ -19,7 +20,7 @@ def measure(seed: int, count: int, profile: str) -> Score:
     for planted in hiding.instances(seed, count):
         try:
             result = deidentify(planted.data, chosen, mapper, pixel_cleaner=lambda job: None)
-        except NeedsReviewError:
+        except DicomError:
             total.refused += 1
             continue
         score(total, planted, result.data)
