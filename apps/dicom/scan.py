@@ -183,7 +183,7 @@ class _Scanner:
                 raise _IrregularError
             count += 1
             if tag == _SPECIFIC_CHARACTER_SET:
-                self.check_text(at, behind)
+                self.check_text(vr, at, behind)
             if tag in _WANTED and not (length > parse.DEFER_BYTES and parse.is_binary(tag, vr)):
                 found[tag] = RawDataElement(
                     cast("BaseTag", tag), vr, length, head[at:behind], at, self.is_implicit, True
@@ -193,10 +193,10 @@ class _Scanner:
             raise _IrregularError
         return _Stop(0, None, 0, at)
 
-    def check_text(self, at: int, end: int) -> None:
-        """Leave what pydicom may stumble over to it."""
+    def check_text(self, vr: str | None, at: int, end: int) -> None:
+        """Leave a character set that pydicom may stumble over to it."""
         value = self.head[at:end]
-        if not value.isascii() or not value.decode().isprintable():
+        if vr not in (None, "CS") or not value.isascii() or not value.decode().isprintable():
             raise _IrregularError
 
     def skip_sequence(self, at: int, length: int, depth: int) -> int:
@@ -238,7 +238,7 @@ class _Scanner:
                 raise _IrregularError
             else:
                 if tag == _SPECIFIC_CHARACTER_SET:
-                    self.check_text(at, at + length)
+                    self.check_text(vr, at, at + length)
                 at += length
         if at != end or item_length == _UNDEFINED:
             raise _IrregularError
