@@ -134,17 +134,22 @@ export class Pane extends EventTarget {
   }
 
   async showDocument(other, url, title) {
+    const { request } = this;
+    this.message(say("loading"), "wait");
     try {
       const answer = await fetch(url, { headers: { Accept: "application/pdf" } });
       if (!answer.ok) throw new FrameError(answer.status);
-      const address = URL.createObjectURL(new Blob([await answer.arrayBuffer()], { type: "application/pdf" }));
+      const content = await answer.arrayBuffer();
+      if (request !== this.request) return;
+      const address = URL.createObjectURL(new Blob([content], { type: "application/pdf" }));
       const frame = document.createElement("iframe");
       Object.assign(frame, { src: address, title });
       const link = document.createElement("a");
       Object.assign(link, { href: address, target: "_blank", rel: "noopener", textContent: say("open_document"), className: "qv-button" });
       other.append(link, frame);
+      this.message("");
     } catch (error) {
-      this.fail(error);
+      if (request === this.request) this.fail(error);
     }
   }
 
