@@ -67,13 +67,14 @@ def transfer(request: HttpRequest, entrance: Entrance, transfer_id: str) -> Http
     method = _method(request)
     if method == "OPTIONS":
         return _answer(HTTPStatus.NO_CONTENT, **_ABILITIES, **{"Tus-Max-Size": str(settings.MAX_ARCHIVE_BYTES)})
+    # First of all: what is not there answers nothing else.
+    found = get_object_or_404(
+        queries.own_transfers(entrance.principal).select_related("batch", "clinic"), public_id=transfer_id
+    )
     if method not in handlers:
         return _not_allowed("OPTIONS, HEAD, PATCH, DELETE")
     if refused := _other_version(request):
         return refused
-    found = get_object_or_404(
-        queries.own_transfers(entrance.principal).select_related("batch", "clinic"), public_id=transfer_id
-    )
     try:
         return handlers[method](request, entrance, found)
     except (IngestError, StorageError) as error:
