@@ -15,7 +15,7 @@ from apps.audit.models import AuditEvent
 from apps.sharing.models import ShareLink, Visit
 from apps.studies.models import Series, Study
 
-# What the viewer asks for on its own, and a patient's looking at this very page, says nothing here; the audit page has it.
+# What the viewer asks for on its own, and a patient looking at this very page, says nothing; the audit page has it.
 _UNSAID = (
     "export.listed",
     "link.opened",
