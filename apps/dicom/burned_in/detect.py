@@ -343,7 +343,9 @@ def follow(grey: Map, box: Box) -> Box:
     reach = 2 * box.height
     left, right = max(0, box.left - reach), min(columns, box.right + reach)
     near = grey[max(0, box.top - box.height) : min(rows, box.bottom + box.height), left:right]
-    strokes = (near - ground) * sign > 0.55 * high
+    # Ink is of one brightness, speckle of all.
+    ink = float(np.median(inside[away * sign > 0.8 * high])) if bool((away * sign > 0.8 * high).any()) else ground
+    strokes = ((near - ground) * sign > 0.55 * high) & (np.abs(near - ink) < 0.35 * high)
     first = box.top - max(0, box.top - box.height)
     line = strokes[first : first + box.height]
     around = np.concatenate((strokes[:first], strokes[first + box.height :]))

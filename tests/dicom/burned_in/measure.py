@@ -114,6 +114,7 @@ PANELS = {
 def own_text(name: str, kind: str) -> npt.NDArray[np.bool_]:
     """Return where a background has text of its own, a little around it included."""
     frames = OWN_FRAMES[kind, name]
+    name = name.rpartition(" ")[2]
     if name not in WITH_TEXT:
         return np.zeros(frames[0].shape[:2], np.bool_)
     if name in PANELS:

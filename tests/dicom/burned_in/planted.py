@@ -117,7 +117,7 @@ def backgrounds(kind: str, samples: Path | None) -> list[tuple[str, tuple[Pictur
     for pattern in BACKGROUNDS[kind]:
         path = sorted(samples.glob(pattern))[len(sorted(samples.glob(pattern))) // 3]
         pictures = frames_of(path)
-        found.append((path.stem, pictures if kind == "cine" else pictures[:1]))
+        found.append((f"{path.parent.name} {path.stem}", pictures if kind == "cine" else pictures[:1]))
     return found
 
 
