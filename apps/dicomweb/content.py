@@ -50,9 +50,7 @@ def begun(chunks: Iterator[bytes]) -> Iterator[bytes]:
     return chain([] if first is None else [first], chunks)
 
 
-def _frames(
-    clinic: Clinic, blob: Blob, index: PixelIndex, numbers: list[int], form: Representation
-) -> Iterator[bytes]:
+def _frames(clinic: Clinic, blob: Blob, index: PixelIndex, numbers: list[int], form: Representation) -> Iterator[bytes]:
     with opened(clinic, blob) as file:
         for number in numbers:
             if form.is_as_stored and index.is_direct:

@@ -32,7 +32,9 @@ def test_what_the_preamble_pretends_does_not_count(disguise: bytes) -> None:
     assert recognise(disguise.ljust(128, b"\0") + b"DICM") is Kind.DICOM
 
 
-@pytest.mark.parametrize("name", ["Thumbs.db", "a/.DS_Store", "__MACOSX/a/._IM1", "a/._IM1", "AUTORUN.INF", "VIEWER/run.EXE", "a/b.dll"])
+@pytest.mark.parametrize(
+    "name", ["Thumbs.db", "a/.DS_Store", "__MACOSX/a/._IM1", "a/._IM1", "AUTORUN.INF", "VIEWER/run.EXE", "a/b.dll"]
+)
 def test_leftovers_of_operating_systems_are_told_apart(name: str) -> None:
     assert is_system_file(name)
 
