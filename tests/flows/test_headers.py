@@ -48,7 +48,7 @@ def faults_of(path: str, response: APIResponse) -> Iterator[str]:
     headers = response.headers
     is_viewer = response.status == 200 and ("/viewer/" in path or re.search("^/v/[^/]+/studies/", path))
     yield from faults_of_policy(policy_of(response), may_style=bool(is_viewer))
-    is_of_link = path.startswith(("/s/", "/v/"))
+    is_of_link = path.startswith(("/s/", "/v/", "/u/", "/w/"))
     wanted = {
         "x-content-type-options": "nosniff",
         "strict-transport-security": "max-age=31536000; includeSubDomains",

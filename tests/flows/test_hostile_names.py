@@ -100,6 +100,7 @@ def test_names_that_are_markup_stay_names_WEB_06(
 
     # The share form, what it makes, the sharer's pages, the recipient's.
     visitor.visit(page, f"{clinic}/studies/{studies[0]}/share/")
+    page.get_by_text("More options").click()
     page.get_by_label("Note to the recipient").fill(NOTE)
     page.get_by_label("Nothing: whoever has the link").check()
     page.get_by_role("button", name="Make the link").click()

@@ -154,7 +154,7 @@ def test_priors_where_the_links_maker_said_so_SHARE_06(clinic: Clinic, new_brows
     page = new_browser(PHONE).new_page()
     page.goto(f"/s/{clinic.link_with_priors}")
     page.get_by_role("button", name="Open the images").click()
-    wait_for_pixels(page)
+    page.wait_for_selector("html.is-ready [data-shown=yes]")
     page.get_by_text("Head then").click()
     page.locator("details [data-series]").click()
     wait_for(page, "study", re.compile("Head then"))

@@ -24,9 +24,6 @@ from tests.flows.line import Line
 from tests.ingest.files import series, zipped
 
 FILES = 30
-pytestmark = pytest.mark.skipif(
-    os.environ["TEST_STACK"] == "servers", reason="the page is the same; the doors it uses are tested on both stacks"
-)
 PATIENT = "CANARYUPLOAD^Wilma"
 # What is there, as the database of the installation says.
 COUNT = """

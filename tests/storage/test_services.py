@@ -672,13 +672,12 @@ class TestHealth:
         assert health()["message"] == "ImproperlyConfigured"
 
 
-def test_what_a_crash_left_a_moment_ago_is_gone_within_minutes_F2(in_clinic_a: Clinic) -> None:
+def test_what_a_crash_left_a_moment_ago_is_gone_within_minutes_F2(in_clinic_a: Clinic, place: Place) -> None:
     """Bytes written ahead of rows that never came; what has a row, or may yet get one, stays."""
     [kept] = write_ahead(in_clinic_a, "instance", [b"kept"])
     with transaction.atomic(), keeping([kept]):
         pass
     [lost] = write_ahead(in_clinic_a, "instance", [b"lost"])
-    place = place_named(lost.place)
     assert sweep.remove_young_leftovers() == 0
     removed = sweep.remove_young_leftovers(timezone.now() + timedelta(minutes=6))
     assert removed == (1 if place.lists_cheaply else 0)
