@@ -204,7 +204,7 @@ def _joined(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _hand_over(decision: VersionDecision, blob: Blob) -> None:
-    upload = Upload.objects.select_for_update().select_related("blob").get(pk=decision.upload_id)
+    upload = Upload.objects.select_for_update(of=("self",)).select_related("blob").get(pk=decision.upload_id)
     row = VersionDecision.objects.select_for_update().get(pk=decision.pk)
     if row.reissued_id is not None or upload.blob is None:
         storage.destroy([blob])

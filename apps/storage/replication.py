@@ -208,9 +208,11 @@ def authentic_ciphertext(work: Work, place: str) -> Iterator[Buffer]:
     except (CorruptBlobError, BlobMissingError) as error:
         log.error("a stored blob is damaged or missing", extra={"place": place, "code": error.code})
         work.damaged.add(place)
+        work.good.discard(place)
         raise SourceFailedError from error
     work.ciphertext_sha256 = digest.digest()
     work.good.add(place)
+    work.damaged.discard(place)
 
 
 def _works(blobs: Sequence[Blob]) -> list[Work]:
@@ -340,9 +342,11 @@ def _read_back(work: Work, target: str, place: Place) -> None:
     if hmac.compare_digest(digest.digest(), work.ciphertext_sha256):
         lock(work, target)
         work.good.add(target)
+        work.damaged.discard(target)
     else:
         log.error("a copy did not read back as written", extra={"place": target})
         work.damaged.add(target)
+        work.good.discard(target)
 
 
 def lock(work: Work, place: str) -> None:
