@@ -365,7 +365,10 @@ async function start(page, config) {
   }
 
   const isAllDone = () => Boolean(state.items.length) && !state.scanning && !line.isSending && !state.counts.open
-    && (!line.batch || line.hasHeardAll);
+    && (!line.batch || line.hasHeardAll) && !(line.held && mayRepeat());
+
+  /* Whether the server refused something that it may take another time. */
+  const mayRepeat = () => state.items.some((item) => item.canRepeat && item.file);
 
   /* Speed over the last seconds: what was sent an hour ago says nothing about the line of now. */
   function speedLine(sent) {
@@ -396,13 +399,12 @@ async function start(page, config) {
 
   function drawButtons() {
     const isBusy = line.isSending || Boolean(state.scanning);
-    const canRepeat = state.items.some((item) => item.canRepeat && item.file);
     part.pause.hidden = !isBusy || Boolean(line.held);
     part.resume.hidden = !line.held || line.held === "signedOut";
     part.cancel.hidden = !isBusy && !line.held;
-    part.again.hidden = isBusy || Boolean(line.held) || !canRepeat;
+    part.again.hidden = isBusy || Boolean(line.held) || !mayRepeat();
     part.csv.hidden = !state.items.length;
-    part.more.hidden = isAllDone() || isBusy;
+    part.more.hidden = isAllDone() || isBusy || Boolean(line.held);
     if (line.batch && line.batch.urls.page) {
       part.link.href = line.batch.urls.page;
       part.link.hidden = false;
