@@ -1,5 +1,9 @@
 """The places of one blob, asked in turn: when one fails or a byte is wrong, the next one answers in its stead."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
 from apps.storage.copies import places_to_read
 from apps.storage.crypto import Buffer, Decryptor
 from apps.storage.errors import BlobMissingError, CorruptBlobError, PlaceUnavailableError, StorageError
@@ -7,6 +11,7 @@ from apps.storage.models import Blob
 from apps.storage.places import PlaceReader, place_named
 from apps.storage.replication import report_damage
 
+Answer = TypeVar("Answer")
 TELLING = (PlaceUnavailableError, CorruptBlobError, BlobMissingError)
 
 
@@ -31,33 +36,29 @@ class Sources:
         )
         self.plaintext_bytes = self._decryptor.plaintext_bytes
         self.aligned = self._decryptor.aligned
-        while self._stored is None:
-            try:
-                self._open()
-            except (BlobMissingError, CorruptBlobError, PlaceUnavailableError) as error:
-                self._give_up(error)
+        self._ask(self._open)
 
     def read(self, offset: int, length: int) -> memoryview:
         """Decrypt a plaintext range, as `Decryptor.read` does."""
-        while True:
-            try:
-                return self._decryptor.read(offset, length)
-            except (BlobMissingError, CorruptBlobError, PlaceUnavailableError) as error:
-                self._give_up(error)
+        return self._ask(partial(self._decryptor.read, offset, length))
 
     def verify_end(self) -> None:
         """Decrypt the last segment, as `Decryptor.verify_end` does."""
-        while True:
-            try:
-                return self._decryptor.verify_end()
-            except (BlobMissingError, CorruptBlobError, PlaceUnavailableError) as error:
-                self._give_up(error)
+        self._ask(self._decryptor.verify_end)
 
     def close(self) -> None:
         """Let go of the place that is open."""
         if self._stored is not None:
             self._stored.close()
             self._stored = None
+
+    def _ask(self, call: Callable[[], Answer]) -> Answer:
+        """Return what one place after the other is asked, from the first that gives it."""
+        while True:
+            try:
+                return call()
+            except TELLING as error:
+                self._give_up(error)
 
     def _fetch(self, offset: int, length: int) -> Buffer:
         return self._open().read(offset, length)
