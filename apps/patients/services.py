@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Q
 
 from apps.clinics.models import Clinic
@@ -26,6 +26,7 @@ __all__ = [
     "lacks_facts",
     "likely_patients",
     "lock_patients",
+    "pairs_in_doubt",
     "refresh_doubts",
     "search_patients",
 ]
@@ -69,7 +70,9 @@ def get_or_create_from(clinic: Clinic, header: StudyFacts) -> Patient:
     """Return the patient that the header names, made when new; its own row, also where that was merged into another.
 
     Patients are told apart by issuer and PatientID within a clinic. A PatientID met with another name or another birth
-    date never joins that patient: it gets a row of its own, and the contradiction is flagged for a person to decide.
+    date never joins that patient: it gets a row of its own, and the contradiction is flagged for a person to decide;
+    then `is_identity_in_doubt` is set on the returned patient, and the rows follow once the caller has locked them
+    (`pairs_in_doubt`, `lock_patients`, `refresh_doubts`).
     Without PatientID, only the same name with the same birth date is the same person; else the study stands alone.
     Needs a transaction: two that bring one PatientID at once wait for each other.
     """
@@ -131,16 +134,32 @@ def complete(patient: Patient, facts: Facts) -> None:
 def lock_patients(pks: Iterable[int]) -> dict[int, Patient]:
     """Return these patients and those they were merged into, as they are now, held until the transaction ends.
 
-    Locked in the order of their rows, before any study: whoever merges and whoever indexes take the same way.
+    Locked in the order of their rows, before any study: whoever merges and whoever indexes take the same way. Needs a
+    transaction.
     """
     wanted = set(pks)
     while True:
-        rows = Patient.objects.select_for_update(no_key=True, of=("self",)).filter(pk__in=wanted).order_by("pk")
-        found = {patient.pk: patient for patient in rows.select_related("merged_into")}
-        targets = {patient.merged_into_id for patient in found.values() if patient.merged_into_id is not None}
-        if targets <= wanted:
-            return found
-        wanted |= targets
+        merged = Patient.objects.filter(pk__in=wanted, merged_into__isnull=False)
+        wanted |= set(merged.values_list("merged_into_id", flat=True))
+        # Somebody merged between the two statements: the savepoint lets go of the locks, or the new target's would be
+        # taken out of order.
+        try:
+            with transaction.atomic():
+                return _lock_all(wanted)
+        except _MergedMeanwhileError:
+            continue
+
+
+class _MergedMeanwhileError(Exception):
+    """One of the patients points to somebody who is not among those to lock."""
+
+
+def _lock_all(pks: set[int]) -> dict[int, Patient]:
+    rows = Patient.objects.select_for_update(no_key=True, of=("self",)).filter(pk__in=pks).order_by("pk")
+    found = {patient.pk: patient for patient in rows.select_related("merged_into")}
+    if not {patient.merged_into_id for patient in found.values()} - {None} <= pks:
+        raise _MergedMeanwhileError
+    return found
 
 
 def flag_identity(one: Patient, other: Patient, reason: str, *, study_reference: str = "") -> None:
@@ -155,11 +174,17 @@ def flag_identity(one: Patient, other: Patient, reason: str, *, study_reference:
         )
 
 
+def pairs_in_doubt(pks: Iterable[int]) -> set[int]:
+    """Return all patients that stand in an open flag with one of these."""
+    wanted = set(pks)
+    pairs = IdentityFlag.open_ones().filter(Q(first_id__in=wanted) | Q(second_id__in=wanted))
+    return {pk for pair in pairs.values_list("first_id", "second_id") for pk in pair}
+
+
 def refresh_doubts(pks: Iterable[int]) -> None:
-    """Write down which of these patients somebody still has to say something about."""
+    """Write down which of these locked patients somebody still has to say something about."""
     rows = Patient.objects.filter(pk__in=set(pks))
-    pairs = IdentityFlag.open_ones().filter(Q(first_id__in=set(pks)) | Q(second_id__in=set(pks)))
-    doubtful = {pk for pair in pairs.values_list("first_id", "second_id") for pk in pair}
+    doubtful = pairs_in_doubt(pks)
     rows.filter(pk__in=doubtful, is_identity_in_doubt=False).update(is_identity_in_doubt=True)
     rows.exclude(pk__in=doubtful).filter(is_identity_in_doubt=True).update(is_identity_in_doubt=False)
 
@@ -235,9 +260,7 @@ def _by_patient_id(clinic: Clinic, header: StudyFacts) -> Patient:
     others = {row.current.pk: row.current for row in namesakes}
     for namesake in others.values():
         flag_identity(namesake, patient, IdentityFlag.Reason.PATIENT_ID)
-    if others:
-        refresh_doubts([*others, patient.current.pk])
-        patient.refresh_from_db(fields=["is_identity_in_doubt"])
+    patient.is_identity_in_doubt = bool(others)
     return patient
 
 

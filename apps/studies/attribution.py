@@ -13,7 +13,6 @@ from apps.patients.services import (
     flag_identity,
     get_or_create_from,
     lacks_facts,
-    refresh_doubts,
 )
 from apps.studies.models import CorrectedStudy, Correction, Study
 
@@ -39,17 +38,24 @@ def patients_named_by(clinic: Clinic, headers: Sequence[Header]) -> dict[str, Pa
     return patients
 
 
-def flag_contradictions(clinic: Clinic, studies: Mapping[str, Study], headers: Mapping[str, Header]) -> None:
-    """Flag studies whose late images name somebody else than the study is of, unless a person has put that right."""
-    for uid, study in studies.items():
-        header = headers[uid]
-        if agrees(study.patient, header):
+def contradicted(studies: Mapping[str, Study], headers: Mapping[str, Header]) -> list[Header]:
+    """Return the late headers that name somebody else than the study they join is of."""
+    return [headers[uid] for uid, study in studies.items() if not agrees(study.patient, headers[uid])]
+
+
+def flag_contradictions(studies: Mapping[str, Study], named: Mapping[str, Patient]) -> set[int]:
+    """Flag studies whose late images name other, locked patients, unless a person has put that right.
+
+    Returns the patients that are in doubt since.
+    """
+    doubtful: set[int] = set()
+    for uid, patient in sorted(named.items()):
+        study = studies.get(uid)
+        if study is None or patient.current.pk == study.patient.current.pk or _was_put_right(study, patient):
             continue
-        named = get_or_create_from(clinic, header)
-        if named.current.pk == study.patient.current.pk or _was_put_right(study, named):
-            continue
-        flag_identity(study.patient.current, named, IdentityFlag.Reason.STUDY, study_reference=study.public_id)
-        refresh_doubts([study.patient.current.pk, named.current.pk])
+        flag_identity(study.patient.current, patient, IdentityFlag.Reason.STUDY, study_reference=study.public_id)
+        doubtful |= {study.patient.current.pk, patient.current.pk}
+    return doubtful
 
 
 def _was_put_right(study: Study, named: Patient) -> bool:

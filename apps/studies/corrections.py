@@ -16,7 +16,7 @@ Numbers are held, then patients locked by row, then studies by row, here and whe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -44,7 +44,7 @@ def merge_patients(principal: Principal, source: Patient, target: Patient) -> Co
     if source.pk == target.pk:
         raise CorrectionRefusedError(_("These are the same patient already."))
     with transaction.atomic():
-        locked = lock_patients([source.pk, target.pk])
+        locked = _locked_patients(source.pk, target.pk)
         source, target = locked[source.pk], locked[target.pk]
         if source.merged_into_id == target.pk:
             return _merge_of(source)
@@ -76,7 +76,7 @@ def split_patient(principal: Principal, source: Patient, studies: Iterable[Study
         )
     chosen = {study.pk for study in studies}
     with transaction.atomic():
-        locked = lock_patients([source.pk])
+        locked = _locked_patients(source.pk)
         source = locked[source.pk]
         rows = _locked_studies(Study.objects.filter(pk__in=chosen))
         if not rows or len(rows) != len(chosen) or any(study.patient_id != source.pk for study in rows):
@@ -97,7 +97,7 @@ def move_study(principal: Principal, study: Study, target: Patient) -> Correctio
     with transaction.atomic():
         # The study's own row is locked last; who moved it in between is seen then.
         source_id = Study.objects.filter(pk=study.pk).values_list("patient_id", flat=True).get()
-        locked = lock_patients([source_id, target.pk])
+        locked = _locked_patients(source_id, target.pk)
         source, target = locked[source_id], locked[target.pk]
         [row] = _locked_studies(Study.objects.filter(pk=study.pk))
         if row.patient_id == target.pk:
@@ -123,7 +123,7 @@ def undo(principal: Principal, correction: Correction) -> Correction:
     """
     with transaction.atomic():
         people = [pk for pk in (correction.source_id, correction.target_id) if pk is not None]
-        locked = lock_patients(people)
+        locked = _locked_patients(*people)
         correction = Correction.objects.select_for_update(no_key=True).get(pk=correction.pk)
         if correction.undone_at is not None:
             return correction
@@ -154,7 +154,7 @@ def undo(principal: Principal, correction: Correction) -> Correction:
 def say_different(principal: Principal, flag: IdentityFlag) -> None:
     """Note that two flagged patients are two people; said once more it changes nothing."""
     with transaction.atomic():
-        lock_patients([flag.patient_id, flag.other_id])
+        _locked_patients(flag.patient_id, flag.other_id)
         rows = IdentityFlag.objects.filter(pk=flag.pk, resolved_at=None)
         if not rows.update(resolved_at=timezone.now(), resolved_by=principal.user):
             return
@@ -249,11 +249,20 @@ def _return(studies: Sequence[Study], owner: Patient) -> None:
     rewrite_search_columns(studies)
 
 
+def _locked_patients(*pks: int) -> dict[int, Patient]:
+    """Return the patients and all who were ever flagged with them: what is decided may end or wake their doubt too."""
+    return lock_patients({*pks, *_flagged_with(pks)})
+
+
+def _flagged_with(pks: Collection[int]) -> set[int]:
+    flags = IdentityFlag.objects.filter(Q(patient__in=pks) | Q(other__in=pks))
+    return {pk for pair in flags.values_list("patient_id", "other_id") for pk in pair}
+
+
 def _refresh(*patients: Patient) -> None:
     pks = [patient.pk for patient in patients if patient.pk is not None]
-    others = IdentityFlag.objects.filter(Q(patient__in=pks) | Q(other__in=pks)).select_related("patient", "other")
-    around = {row.current.pk for flag in others for row in (flag.patient, flag.other)}
-    refresh_doubts({*pks, *around})
+    around = Patient.objects.filter(pk__in=_flagged_with(pks)).values_list("pk", "merged_into_id")
+    refresh_doubts({*pks, *(merged_into or pk for pk, merged_into in around)})
 
 
 def _dissolve(patient: Patient) -> None:

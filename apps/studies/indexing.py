@@ -20,7 +20,7 @@ from apps.clinics.models import Clinic
 from apps.dicom.parse import Header
 from apps.jobs.services import enqueue
 from apps.patients.models import Patient
-from apps.patients.services import lacks_facts, lock_patients
+from apps.patients.services import lacks_facts, lock_patients, pairs_in_doubt, refresh_doubts
 from apps.storage.models import Blob
 from apps.studies import attribution
 from apps.studies.models import Instance, Series, Study
@@ -86,12 +86,20 @@ def _studies(clinic: Clinic, headers: Sequence[Header], chosen: Mapping[str, Pat
     uids = sorted(first_of)
     found = _found_studies(clinic, uids)
     missing = [uid for uid in uids if uid not in found]
-    named = attribution.patients_named_by(clinic, [first_of[uid] for uid in missing if uid not in chosen])
+    arriving = {uid: study for uid, study in found.items() if uid not in chosen}
+    unsaid = [first_of[uid] for uid in missing if uid not in chosen]
+    named = attribution.patients_named_by(clinic, unsaid + attribution.contradicted(arriving, first_of))
+    doubtful = pairs_in_doubt(patient.pk for patient in named.values() if patient.is_identity_in_doubt)
     named |= {uid: chosen[uid] for uid in missing if uid in chosen}
-    attribution.flag_contradictions(clinic, {uid: study for uid, study in found.items() if uid not in chosen}, first_of)
+    contradicted = {uid: found[uid] for uid in named if uid in found}
     lacking = {study.patient_id for uid, study in found.items() if lacks_facts(study.patient, first_of[uid])}
-    patients = lock_patients({patient.pk for patient in named.values()} | lacking) if named or lacking else {}
+    involved = {patient.pk for patient in named.values()} | {study.patient_id for study in contradicted.values()}
+    patients = lock_patients(involved | doubtful | lacking) if involved or lacking else {}
     named = {uid: patients[patient.pk] for uid, patient in named.items()}
+    doubtful |= attribution.flag_contradictions(contradicted, named)
+    if doubtful:
+        refresh_doubts(doubtful)
+    named = {uid: patient for uid, patient in named.items() if uid in missing}
     is_completed = attribution.complete_patients(patients, found, named, first_of)
     if missing:
         Study.objects.bulk_create(

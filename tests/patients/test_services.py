@@ -1,9 +1,13 @@
+import threading
+import time
+
 import pytest
+from django.db import connection, transaction
 
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 from apps.patients.models import Patient
-from apps.patients.services import complete, get_or_create_from, lacks_facts
+from apps.patients.services import complete, get_or_create_from, lacks_facts, lock_patients, pairs_in_doubt
 from tests.studies.files import header
 
 
@@ -20,8 +24,7 @@ def test_one_patient_id_with_two_people_is_kept_apart_and_flagged(in_clinic_a: C
     second = get_or_create_from(in_clinic_a, header(study="another", **other))
     assert second.pk != first.pk
     assert second.is_identity_in_doubt
-    first.refresh_from_db()
-    assert first.is_identity_in_doubt
+    assert pairs_in_doubt([second.pk]) == {first.pk, second.pk}
 
 
 def test_both_people_of_one_patient_id_are_found_again(in_clinic_a: Clinic) -> None:
@@ -80,3 +83,32 @@ def test_a_name_of_any_length_is_kept_as_far_as_it_fits(in_clinic_a: Clinic) -> 
     patient = get_or_create_from(in_clinic_a, header(PatientName="x" * 2000))
     patient.refresh_from_db()
     assert len(patient.patient_name) == 324
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_locks_a_merged_patient_takes_the_older_row_first(clinic_a: Clinic) -> None:
+    """One who holds the older row can go on to the younger: who waits for the pair holds neither of them."""
+    with clinic_scope(clinic_a):
+        older = get_or_create_from(clinic_a, header())
+        younger = get_or_create_from(clinic_a, header(PatientID="P-18"))
+        younger.merged_into = older
+        younger.save()
+    locked: list[set[int]] = []
+
+    def wait_for_the_pair() -> None:
+        try:
+            with clinic_scope(clinic_a), transaction.atomic():
+                locked.append(set(lock_patients([younger.pk])))
+        finally:
+            connection.close()
+
+    other = threading.Thread(target=wait_for_the_pair)
+    with clinic_scope(clinic_a), transaction.atomic():
+        lock_patients([older.pk])
+        other.start()
+        time.sleep(0.5)
+        assert not locked
+        rows = Patient.objects.filter(pk=younger.pk)
+        assert rows.select_for_update(nowait=connection.features.has_select_for_update_nowait).get()
+    other.join(60)
+    assert locked == [{older.pk, younger.pk}]
