@@ -14,7 +14,7 @@ def make_key_id() -> int:
 
 
 class InstallationKey(models.Model):
-    """A key of the installation itself: what seals its secrets, what its digests are made with.
+    """A key of the installation itself: what seals its secrets, its digests, the copies of its database.
 
     The master key wraps these and the clinics' keys and nothing else: a new master key means wrapping a few rows anew.
     """
@@ -24,6 +24,7 @@ class InstallationKey(models.Model):
 
         SECRETS = "secrets"
         DIGESTS = "digests"
+        BACKUPS = "backups"
 
     purpose = models.CharField(max_length=12, choices=Purpose.choices, primary_key=True)
     wrapped = models.BinaryField(editable=False)

@@ -28,13 +28,16 @@ from apps.keys.models import ClinicKey, InstallationKey
 from apps.keys.wrapping import unwrap, wrap
 
 __all__ = [
+    "BackupKey",
     "WrappedKey",
+    "backup_key",
     "check_master_key",
     "create_clinic_key",
     "create_master_key_file",
     "forget_clinic_keys",
     "keyed_digest",
     "load_master_key",
+    "open_backup_key",
     "open_secret",
     "retire_clinic_keys",
     "rotate_clinic_key",
@@ -56,6 +59,16 @@ class WrappedKey:
 
     clinic_key_id: int
     wrapped: bytes
+
+
+@dataclass(frozen=True)
+class BackupKey:
+    """The key of what is copied away of the database, and how the master key wraps it."""
+
+    key_id: bytes
+    key: bytes
+    wrapped: bytes
+    master_fingerprint: bytes
 
 
 @dataclass(frozen=True)
@@ -137,6 +150,30 @@ def open_secret(purpose: str, sealed: bytes) -> bytes:
 def keyed_digest(purpose: str, data: bytes) -> bytes:
     """Return the 32-byte HMAC-SHA-256 of the data, under a key of the purpose's own. Raises KeyUnavailableError."""
     return hmac.digest(derive(_installation_key(InstallationKey.Purpose.DIGESTS), f"digest {purpose}"), data, sha256)
+
+
+def backup_key() -> BackupKey:
+    """Return the key that copies of the database are encrypted with. Raises KeyUnavailableError.
+
+    Its wrapped form goes along with each copy: with the master key alone everything can be opened again. A new master
+    key wraps the same key, so that older copies open with what goes along with newer ones.
+    """
+    key = _installation_key(InstallationKey.Purpose.BACKUPS)
+    row = InstallationKey.objects.get(pk=InstallationKey.Purpose.BACKUPS)
+    return BackupKey(fingerprint(key), key, bytes(row.wrapped), bytes.fromhex(row.master_fingerprint))
+
+
+def open_backup_key(wrapped: bytes, master_fingerprint: bytes) -> bytes:
+    """Return the key that goes along, wrapped, with a copy; needs the master key and no database.
+
+    Raises KeyUnavailableError if it was wrapped by another master key, SealBrokenError if it was damaged.
+    """
+    master = _masters().get(master_fingerprint.hex())
+    if master is None:
+        raise KeyUnavailableError(_wrong_master())
+    return unwrap(
+        derive(master, "installation key"), wrapped, _installation_context(InstallationKey.Purpose.BACKUPS)
+    )
 
 
 def rotate_clinic_key(clinic: Clinic) -> ClinicKey:

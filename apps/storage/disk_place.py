@@ -165,6 +165,9 @@ class DiskPlace(Place):
                             removed += 1
         return removed
 
+    def below(self, folder: str) -> Self:
+        return type(self)(self.root / folder)
+
     def free_bytes(self) -> int:
         with _explained():
             self.make_folder(self.root)

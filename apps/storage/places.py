@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import FileSystemStorage, storages
@@ -131,6 +131,10 @@ class Place(ABC):
     def bring_back(self, name: str, size_bytes: int) -> bool:
         """Make an older version of this size the present one again, if the place keeps versions; whether it did."""
         return False
+
+    @abstractmethod
+    def below(self, folder: str) -> Self:
+        """Return a place of its own in a folder of this one, whose objects are not listed here."""
 
     @abstractmethod
     def free_bytes(self) -> int | None:

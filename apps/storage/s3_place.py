@@ -12,6 +12,7 @@ import threading
 from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
@@ -215,6 +216,11 @@ class S3Place(Place):
             first = min(fitting, key=lambda each: each["LastModified"])
             self.client.copy({"Bucket": self.bucket, "Key": key, "VersionId": first["VersionId"]}, self.bucket, key)
         return True
+
+    def below(self, folder: str) -> Self:
+        place = copy(self)
+        place.prefix = f"{self.prefix}{folder}/"
+        return place
 
     def free_bytes(self) -> None:
         return None

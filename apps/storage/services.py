@@ -18,11 +18,11 @@ from apps.jobs.services import wake_periodic
 from apps.keys.errors import KeyUnavailableError
 from apps.keys.services import check_master_key, wrap_data_keys
 from apps.storage.copies import all_places
-from apps.storage.crypto import Buffer
+from apps.storage.crypto import HEADER_BYTES, Buffer, Decryptor, Encryptor
 from apps.storage.data_keys import data_key_of
 from apps.storage.errors import BlobDestroyedError, PlaceFullError, StorageError
 from apps.storage.models import Blob, Copy
-from apps.storage.places import PRIMARY, batches, object_name, place_named
+from apps.storage.places import PRIMARY, Place, batches, object_name, place_named
 from apps.storage.reader import BlobReader
 from apps.storage.replication import copy_due, rebuild
 from apps.storage.sources import Sources
@@ -31,8 +31,13 @@ from apps.storage.usage import add_usage, used_bytes_of
 from apps.storage.writer import BlobWriter, write_bytes, write_group
 
 __all__ = [
+    "HEADER_BYTES",
+    "PRIMARY",
     "BlobReader",
     "BlobWriter",
+    "Decryptor",
+    "Encryptor",
+    "Place",
     "abandon",
     "adopt",
     "check_room",
@@ -41,7 +46,9 @@ __all__ = [
     "health",
     "iterate_blob",
     "keeping",
+    "object_name",
     "open_blob",
+    "place_named",
     "places_report",
     "rebuild",
     "used_bytes",
