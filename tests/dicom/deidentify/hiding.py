@@ -6,7 +6,7 @@ import base64
 import io
 import random
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -399,16 +399,19 @@ def _instance(seed: int, number: int, rows: list[tuple[int, str, bool]]) -> Plan
 
 def instances(seed: int, count: int) -> list[Planted]:
     """``count`` instances which together have every row of the table, several times if they are many."""
+    return list(each_instance(seed, count))
+
+
+def each_instance(seed: int, count: int) -> Iterator[Planted]:
+    """The same instances one by one, so that thousands need no more memory than one."""
     rng = random.Random(seed)
     rows = table_rows()
     per_instance = 24
     deck: list[tuple[int, str, bool]] = []
-    found = []
     for number in range(count):
         if len(deck) < per_instance:
             more = rows[:]
             rng.shuffle(more)
             deck = more + deck
         taken, deck = deck[-per_instance:], deck[:-per_instance]
-        found.append(instance(seed, number, taken))
-    return found
+        yield instance(seed, number, taken)
