@@ -1,7 +1,7 @@
-"""Damages stored blobs in six ways and compares what is served, and what lies there afterwards, with a ledger (F13, F14).
+"""Damages stored blobs in six ways; compares what is served, and what lies there afterwards, with a ledger.
 
-`python -m tests.faults.damage --count 1000 [--seed N] [--report FILE]`: the long form, in an installation's database of
-its own on two disks. The ledger knows nothing of the system: from a number it makes each blob's content anew, and it has
+`python -m tests.faults.damage --count 1000 [--seed N] [--report FILE]`: the long form (F13, F14), in a database of its
+own on two disks. The ledger knows nothing of the system: from a number it makes each blob's content anew, and it has
 the SHA-256 of what lay on the disk before anything was touched.
 """
 

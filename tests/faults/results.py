@@ -13,7 +13,7 @@ def add_result(file: Path | None, name: str, figures: str, is_good: bool) -> Non
     if file is None:
         return
     known = json.loads(file.read_text()) if file.exists() else {}
-    at = datetime.now(UTC).isoformat(timespec="minutes")  # noqa: DTZ005 - aware
+    at = datetime.now(UTC).isoformat(timespec="minutes")
     known[name] = {"figures": figures, "is_good": is_good, "at": at}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(known, indent=1))
