@@ -2,9 +2,39 @@
 
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from apps.clinics.models import ClinicOwned, PublicIdField
 from apps.storage.places import PRIMARY, object_name
+
+
+class KeyringPage(models.Model):
+    """Wrapped data keys, and what is said of their blobs, in one sealed object that every place keeps a copy of.
+
+    With the master key alone the database can be remade from pages and blobs. What is destroyed leaves the keyring by a
+    page that takes another's place.
+    """
+
+    public_id = PublicIdField()
+    # Of the master key that wraps the clinics' keys in it: a new one means a new page.
+    master_fingerprint = models.CharField(max_length=16)
+    entry_count = models.PositiveIntegerField(default=0)
+    # Names in settings.STORAGES; empty as long as it was not written.
+    places = models.JSONField(default=list)
+    # It holds what was destroyed since, or what is said otherwise now.
+    is_stale = models.BooleanField(default=False)
+    # Another page has taken its place: it goes as soon as every place lets it go.
+    superseded_at = models.DateTimeField(null=True, blank=True)
+    locked_until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        indexes = [models.Index(fields=["superseded_at", "is_stale"], name="keyring_page_due")]
+
+    @property
+    def object_name(self) -> str:
+        """The name under which places keep it, in their folder of the keyring."""
+        return object_name(self.public_id)
 
 
 class Blob(ClinicOwned):
@@ -40,9 +70,12 @@ class Blob(ClinicOwned):
     copied_at = models.DateTimeField(null=True, blank=True)
     # Since when no place has had it whole: it cannot be read any more.
     lost_at = models.DateTimeField(null=True, blank=True)
+    # Where the keyring has its key; empty as long as that has yet to be written.
+    page = models.ForeignKey(KeyringPage, on_delete=models.SET_NULL, null=True, blank=True, related_name="blobs")
 
     class Meta:
         indexes = [
+            models.Index(fields=["id"], condition=models.Q(state="stored", page__isnull=True), name="blob_to_note"),
             models.Index(
                 fields=["id"], condition=models.Q(state="stored", copied_at__isnull=True), name="blob_to_copy"
             ),
@@ -112,3 +145,33 @@ class Usage(ClinicOwned):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["clinic"], name="usage_of_a_clinic")]
+
+
+class Erasure(ClinicOwned):
+    """Something destroyed for good on purpose: what a restore of an older copy has to destroy once more.
+
+    The same list lies in every place, sealed, outside the database.
+    """
+
+    class Kind(models.TextChoices):
+        """Whose data."""
+
+        STUDY = "study", _("A study")
+        PATIENT = "patient", _("A patient")
+        CLINIC = "clinic", _("A clinic")
+
+    public_id = PublicIdField()
+    kind = models.CharField(max_length=7, choices=Kind.choices)
+    # Public ids: of the patient or the study, and of all that went with it.
+    reference = models.CharField(max_length=22)
+    content = models.JSONField(default=dict)
+    blob_count = models.PositiveIntegerField(default=0)
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    actor_kind = models.CharField(max_length=12)
+    actor_reference = models.CharField(max_length=64, blank=True)
+    # Names in settings.STORAGES of the places whose list has it.
+    places = models.JSONField(default=list)
+    erased_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["clinic", "-erased_at"], name="erasures_by_date")]

@@ -105,6 +105,13 @@ class Place(ABC):
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects; one that is not there is no error. Raises PlaceUnavailableError if any may remain."""
 
+    def purge(self, names: Iterable[str]) -> None:
+        """Remove objects with every older version that the place may keep.
+
+        Raises PlaceUnavailableError if any may stay: what is locked stays until its lock ends.
+        """
+        self.delete(names)
+
     @abstractmethod
     def size(self, name: str) -> int | None:
         """Return an object's size in bytes, None if there is none."""

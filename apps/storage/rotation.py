@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from apps.clinics.models import Clinic, make_public_id
 from apps.keys.services import retire_clinic_keys, rotate_clinic_key, wrap_data_keys
 from apps.storage.data_keys import data_key_of
+from apps.storage.keyring import say_anew
 from apps.storage.models import Blob, Copy
 from apps.storage.reader import BlobReader
 from apps.storage.services import destroy
@@ -76,6 +77,7 @@ def _swap(present: Blob, fresh: Blob) -> None:
     old, new = ({field: getattr(row, field) for field in fields} for row in (present, fresh))
     rows = Blob.objects.all()
     rows.filter(pk=fresh.pk).update(public_id=make_public_id())
+    say_anew(rows.filter(pk=present.pk))
     rows.filter(pk=present.pk).update(**new, copied_at=None)
     rows.filter(pk=fresh.pk).update(**old)
     Copy.objects.filter(blob=present).delete()
@@ -93,4 +95,5 @@ def _wrap_anew(clinic: Clinic, former: QuerySet[Blob]) -> int:
         for blob, wrapped in zip(batch, wrap_data_keys(clinic.pk, keys) if keys else [], strict=True):
             blob.wrapped_key, blob.clinic_key_id = wrapped.wrapped, wrapped.clinic_key_id
         Blob.objects.bulk_update(batch, ["wrapped_key", "clinic_key_id"])
+        say_anew(Blob.objects.filter(pk__in=[blob.pk for blob in batch]))
     return len(batch)

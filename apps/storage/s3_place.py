@@ -159,6 +159,22 @@ class S3Place(Place):
             if refused := [each for each in answer.get("Errors", []) if each.get("Code") not in MISSING]:
                 raise PlaceUnavailableError(f"The S3 service did not delete {len(refused)} objects.")
 
+    def purge(self, names: Iterable[str]) -> None:
+        for name in names:
+            key = self.key_of(name)
+            with _explained():
+                pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=key)
+                found = [
+                    {"Key": key, "VersionId": each["VersionId"]}
+                    for page in pages
+                    for each in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
+                    if each["Key"] == key
+                ]
+                for group in batches(found, DELETE_BATCH):
+                    answer = self.client.delete_objects(Bucket=self.bucket, Delete={"Objects": group, "Quiet": True})
+                    if answer.get("Errors"):
+                        raise PlaceUnavailableError("The S3 service keeps an older version.")
+
     def size(self, name: str) -> int | None:
         try:
             with _explained():

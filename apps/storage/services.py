@@ -21,12 +21,13 @@ from apps.storage.copies import all_places
 from apps.storage.crypto import HEADER_BYTES, Buffer, Decryptor, Encryptor
 from apps.storage.data_keys import data_key_of
 from apps.storage.errors import BlobDestroyedError, PlaceFullError, StorageError
-from apps.storage.models import Blob, Copy
+from apps.storage.keyring import describes, say_anew
+from apps.storage.models import Blob, Copy, KeyringPage
 from apps.storage.places import PRIMARY, Place, batches, object_name, place_named
 from apps.storage.reader import BlobReader
 from apps.storage.replication import copy_due, rebuild
 from apps.storage.sources import Sources
-from apps.storage.sweep import delete_destroyed_bytes
+from apps.storage.sweep import delete_destroyed_bytes, hold_leftovers, release_leftovers
 from apps.storage.usage import add_usage, used_bytes_of
 from apps.storage.writer import BlobWriter, write_bytes, write_group
 
@@ -42,8 +43,10 @@ __all__ = [
     "adopt",
     "check_room",
     "copy_due",
+    "describes",
     "destroy",
     "health",
+    "hold_leftovers",
     "iterate_blob",
     "keeping",
     "object_name",
@@ -51,6 +54,8 @@ __all__ = [
     "place_named",
     "places_report",
     "rebuild",
+    "release_leftovers",
+    "say_anew",
     "used_bytes",
     "write_ahead",
     "write_blob",
@@ -93,7 +98,7 @@ def keeping(blobs: Sequence[Blob]) -> Iterator[None]:
 
     The clinic's usage is counted at the end, since its row stays locked from then on.
     """
-    Blob.objects.bulk_create(blobs)
+    Blob.objects.insert(blobs)
     yield
     if blobs:
         add_usage(blobs[0].clinic_id, sum(blob.size_bytes for blob in blobs), len(blobs))
@@ -203,6 +208,8 @@ def destroy(blobs: Iterable[Blob]) -> None:
         change = {"state": Blob.State.DESTROYED, "wrapped_key": None, "destroyed_at": timezone.now()}
         for batch in batches([row.pk for row in living], LOCK_BATCH):
             Blob.objects.filter(pk__in=batch).update(**change)
+        if pages := {row.page_id for row in living} - {None}:
+            KeyringPage.objects.filter(pk__in=pages).update(is_stale=True)
         for clinic_id in sorted({row.clinic_id for row in living}):
             gone = [row.size_bytes for row in living if row.clinic_id == clinic_id]
             add_usage(clinic_id, -sum(gone), -len(gone))

@@ -3,7 +3,9 @@
 import logging
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
@@ -54,10 +56,28 @@ def _delete_bytes_of(due: QuerySet[Blob]) -> int:
     return deleted
 
 
+def hold_leftovers() -> None:
+    """Remove nothing that has no row until `release_leftovers`: after a restore it may be what arrived last."""
+    _hold().touch(mode=0o600)
+
+
+def release_leftovers() -> bool:
+    """Let what has no row be removed again; return whether it was held."""
+    was_held = _hold().exists()
+    _hold().unlink(missing_ok=True)
+    return was_held
+
+
+def _hold() -> Path:
+    return Path(settings.DATA_DIR) / "leftovers.held"
+
+
 def remove_young_leftovers(now: datetime | None = None) -> int:
     """Remove what crashes of the last half hour left on disks, without reading whole folders' worth of rows."""
     now = now or timezone.now()
     removed = 0
+    if _hold().exists():
+        return removed
     for alias in all_places():
         place = place_named(alias)
         if not place.lists_cheaply:
@@ -81,6 +101,8 @@ def remove_leftovers(now: datetime | None = None) -> int:
     Refuses, loudly, when most of the objects would go: then it is rather the database that is wrong (restored from
     an old backup, or another installation's), and deleting is the one thing that cannot be taken back.
     """
+    if _hold().exists():
+        return 0
     before = (now or timezone.now()) - ORPHAN_AGE
     return sum(_remove_leftovers_of(place_named(alias), before) for alias in all_places())
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from apps.jobs.services import periodic
-from apps.storage import replication, scrub, sweep
+from apps.storage import erasures, keyring, replication, scrub, sweep
 
 SCRUB_EVERY = timedelta(minutes=5)
 
@@ -42,3 +42,17 @@ def find_missing() -> None:
 def scrub_due() -> None:
     """Read a part of what is stored again."""
     scrub.scrub_due(SCRUB_EVERY, seconds=60)
+
+
+@periodic("storage.write-keyring", every_seconds=5)
+def write_keyring() -> None:
+    """Give every key its copies, and take away those of what was destroyed."""
+    keyring.write_due()
+    keyring.remove_superseded()
+
+
+@periodic("storage.tend-keyring", every_seconds=3600)
+def tend_keyring() -> None:
+    """Look that every place has the keyring and the erasure list."""
+    keyring.tend()
+    erasures.spread()
