@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 TAG = "portal"
 MINIMUM_SECRET_CHARACTERS = 40
+MINIMUM_BACKUP_DAYS = 7
 
 
 @register(TAG, deploy=True)
@@ -76,6 +77,12 @@ def _places() -> Iterator[CheckMessage]:
                 hint=f"Remove {prefix}_LOCK_DAYS, or use a bucket with Object Lock.",
                 id="portal.E007",
             )
+    if settings.BACKUP_DAYS < MINIMUM_BACKUP_DAYS:
+        yield Error(
+            "PORTAL_BACKUP_DAYS is below 7: an error noticed after the weekend could not be undone.",
+            hint="Set it to 7 or more; 30 is the default.",
+            id="portal.E008",
+        )
     if settings.PRODUCTION and not settings.REPLICAS:
         yield checks.Warning(
             "There is only one storage place: a disk that dies takes every image along.",

@@ -220,6 +220,8 @@ REPLICAS = {
 REPLICA_LOCK_DAYS = {
     alias: days for alias, prefix in REPLICAS.items() if (days := env.int(f"{prefix}_LOCK_DAYS", default=0))
 }
+# For how many days copies of the database go back; with PORTAL_REPLICAS it is copied there, encrypted, all the time.
+BACKUP_DAYS = env.int("PORTAL_BACKUP_DAYS", default=30)
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},  # nothing may be saved outside apps.storage
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

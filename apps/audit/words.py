@@ -53,6 +53,7 @@ VERBS: Final[dict[str, str | Promise]] = {
     "grant.removed": gettext_lazy("Access to a study or patient withdrawn"),
     "identity.confirmed": gettext_lazy("Two patients confirmed as two people"),
     "identity.listed": gettext_lazy("Identities in doubt listed"),
+    "installation.restored": gettext_lazy("Database restored from a backup: what came after that moment is not in it"),
     "instance.downloaded": gettext_lazy("Image downloaded"),
     "instance.stored": gettext_lazy("Images stored"),
     "instance.viewed": gettext_lazy("Image viewed"),

@@ -1,4 +1,4 @@
-"""Why a kit cannot be made, or is not what it was."""
+"""Why a kit or a backup cannot be made, or is not what it was."""
 
 from django.utils.translation import gettext as _
 
@@ -29,3 +29,40 @@ class KitDamagedError(KitError):
 
     def __init__(self, path: str) -> None:
         super().__init__(_("%(path)s is missing or damaged.") % {"path": path})
+
+
+class BackupError(Exception):
+    """A backup cannot be made, read or restored: carries a stable ``code``, a sentence, and the item it is about."""
+
+    code = "backup"
+
+    def __init__(self, message: str, item: str = "") -> None:
+        super().__init__(message)
+        self.item = item
+
+
+class BackupDamagedError(BackupError):
+    """Something of the backup is not what was written."""
+
+    code = "backup-damaged"
+
+    def __init__(self, item: str) -> None:
+        super().__init__(_("%(item)s is damaged, or was put in another's place.") % {"item": item}, item)
+
+
+class BackupIncompleteError(BackupError):
+    """Something that belongs to the backup is not there."""
+
+    code = "backup-incomplete"
+
+
+class BackupKeyError(BackupError):
+    """The backup was encrypted for another master key."""
+
+    code = "backup-key"
+
+
+class RestoreRefusedError(BackupError):
+    """Nothing is restored, since something would be overwritten or cannot be chosen."""
+
+    code = "restore-refused"

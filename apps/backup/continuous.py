@@ -1,0 +1,90 @@
+"""The program that copies the database away as long as the portal runs: `manage.py back_up`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+from django.utils import timezone
+
+from apps.backup import litestream
+from apps.backup.errors import BackupError
+from apps.backup.models import DatabaseCopy
+from apps.backup.shipping import Shipment, Shipper
+from apps.keys.services import backup_key
+
+log = logging.getLogger(__name__)
+
+FOLDER: Final = "backup"
+PAUSE_SECONDS: Final = 0.5
+NOTE_SECONDS: Final = 30.0
+TIDY_SECONDS: Final = 60 * 60.0
+
+
+def folder() -> Path:
+    """Return the folder on this machine in which the database's own tool writes."""
+    return Path(settings.DATA_DIR) / FOLDER
+
+
+def back_up(should_stop: threading.Event, *, on_shipped: Callable[[Shipper], None] | None = None) -> None:
+    """Copy the database away until told to stop; raises BackupError when the database's own tool ends."""
+    folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    stream = folder() / "stream"
+    tools = [litestream.start(Path(str(connection.settings_dict["NAME"])), stream, folder() / "litestream.json")]
+    shipper = Shipper(stream, backup_key(), list(settings.REPLICAS))
+    noted_at = tidied_at = float("-inf")
+    try:
+        while not should_stop.wait(PAUSE_SECONDS):
+            _require_alive(tools)
+            shipper.ship()
+            if on_shipped:
+                on_shipped(shipper)
+            now = time.monotonic()
+            if now - noted_at > NOTE_SECONDS and _note(shipper.shipments):
+                noted_at = now
+                # The master key may have been replaced: the next file goes along with the new wrapping.
+                shipper.key = backup_key()
+            if now - tidied_at > TIDY_SECONDS:
+                shipper.tidy()
+                tidied_at = now
+    finally:
+        for tool in tools:
+            tool.send_signal(signal.SIGTERM)
+        for tool in tools:
+            tool.wait(20)
+        # What the tool wrote while it ended.
+        shipper.ship()
+
+
+def _require_alive(tools: list[subprocess.Popen[bytes]]) -> None:
+    for tool in tools:
+        if tool.poll() is not None:
+            raise BackupError(f"{Path(str(tool.args[3])).name if isinstance(tool.args, list) else 'A tool'} ended.")
+
+
+def _note(shipments: list[Shipment]) -> bool:
+    """Write down how far each place is; whether the database took it."""
+    close_old_connections()
+    try:
+        for shipment in shipments:
+            DatabaseCopy.objects.update_or_create(
+                place=shipment.shelf.place_name,
+                defaults={
+                    "shipped_until": shipment.shipped_until,
+                    "file_count": shipment.file_count,
+                    "code": shipment.code,
+                    "seen_at": timezone.now(),
+                },
+            )
+    except DatabaseError as error:
+        log.warning("the state of the copies could not be noted: %s", type(error).__name__)
+        return False
+    return True
