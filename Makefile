@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 APT := apt-get install -y -qq --no-install-recommends
 
-.PHONY: run test check setup assets lock clean
+.PHONY: run test check faults setup assets lock clean
 
 run: setup
 	@exec $(PY) manage.py prepare --demo --serve
@@ -39,6 +39,16 @@ test: $(VENV)/.installed-dev assets
 	@TEST_STACK=embedded $(PY) -m pytest -n 2 --dist loadgroup -q
 	@echo "Once more on PostgreSQL, Redis and S3, without tests/dicom, tests/hostile and the flows named in tests/flows/conftest.py"
 	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist loadgroup -q --ignore=tests/dicom --ignore=tests/hostile
+
+# The long form of the fault tests; broken off, the kills go on where they stopped. The table is in var/faults/results.md.
+faults: $(VENV)/.installed-dev assets
+	@mkdir -p var/faults
+	@failed=0; report=var/faults/results.json; \
+	$(PY) -m tests.faults.damage --count 1000 --report $$report || failed=1; \
+	$(PY) -m tests.faults.failover --viewers 20 --report $$report || failed=1; \
+	$(PY) -m tests.faults.power --rounds 300 --report $$report || failed=1; \
+	$(PY) -m tests.faults.kill --tally var/faults/kills.jsonl --web 500 --worker 500 --report $$report || failed=1; \
+	$(PY) -m tests.faults.results $$report | tee var/faults/results.md; exit $$failed
 
 check: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

@@ -24,6 +24,7 @@ from typing import Any
 
 import tests.environment  # noqa: F401 - chooses the stack before Django is set up
 from tests.faults import processes
+from tests.faults.results import add_result
 
 SENDERS = 3
 PORTION = 25
@@ -151,13 +152,17 @@ def main() -> None:
     parser.add_argument("--tally", type=Path)
     parser.add_argument("--web", type=int, default=50)
     parser.add_argument("--worker", type=int, default=200)
+    parser.add_argument("--report", type=Path)
     options = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     import django
 
     django.setup()
     if options.tally:
-        sys.exit(1 if long_form(options.tally, {"web": options.web, "worker": options.worker}) else 0)
+        wrong = long_form(options.tally, {"web": options.web, "worker": options.worker})
+        figures = ", ".join(f"{count} {name}" for name, count in sorted(told(options.tally).items()))
+        add_result(options.report, "kill -9 (F1, F2, F6)", figures, not wrong)
+        sys.exit(1 if wrong else 0)
     sys.exit(1 if one_installation(options.rounds, options.seed, processes.TARGETS).wrong else 0)
 
 
