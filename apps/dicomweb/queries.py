@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -42,10 +43,12 @@ class _Criteria:
     instance: InstanceCriteria
 
 
-def search_studies(principal: Principal, search: Search) -> Found[Study]:
-    """Return the studies that match, the newest first."""
-    criteria = _criteria(search)
-    return _page(search, studies.search(principal, criteria.study, limit=search.limit + 1, offset=search.offset))
+def search_studies(principal: Principal, search: Search, columns: Sequence[str]) -> Found[tuple[Any, ...]]:
+    """Return the studies that match, the newest first, each as the values of `columns`."""
+    criteria = _criteria(search).study
+    return _page(
+        search, studies.search_rows(principal, criteria, columns, limit=search.limit + 1, offset=search.offset)
+    )
 
 
 def search_series(principal: Principal, search: Search, study: Study | None) -> Found[Series]:

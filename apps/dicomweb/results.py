@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from apps.dicomweb.parameters import ATTRIBUTES, Attribute, Level, Search
@@ -36,43 +37,47 @@ _UNIQUE_KEY: Mapping[Level, str] = {
 }
 
 
+# Where each value stands, as a path from the row of its level.
+_COLUMNS: Mapping[str, str] = {
+    "00080020": "study_date",
+    "00080030": "study_time",
+    "00080050": "accession_number",
+    "00080061": "modalities_in_study",
+    "00080090": "referring_physician_name",
+    "00081030": "study_description",
+    "00100010": "patient__patient_name",
+    "00100020": "patient__dicom_patient_id",
+    "00100021": "patient__issuer_of_patient_id",
+    "00100030": "patient__patient_birth_date",
+    "00100040": "patient__patient_sex",
+    "0020000D": "study_instance_uid",
+    "00200010": "study_id",
+    "00201206": "number_of_study_related_series",
+    "00201208": "number_of_study_related_instances",
+    "00080021": "series_date",
+    "00080031": "series_time",
+    "00080060": "modality",
+    "0008103E": "series_description",
+    "00180015": "body_part_examined",
+    "0020000E": "series_instance_uid",
+    "00200011": "series_number",
+    "00201209": "number_of_series_related_instances",
+    "00080016": "sop_class_uid",
+    "00080018": "sop_instance_uid",
+    "00200013": "instance_number",
+    "00280008": "number_of_frames",
+    "00280010": "rows",
+    "00280011": "columns",
+    "00280100": "bits_allocated",
+}
 _VALUES: Mapping[str, Callable[[Any], Any]] = {
-    "00080020": lambda study: study.study_date,
-    "00080030": lambda study: study.study_time,
-    "00080050": lambda study: study.accession_number,
-    "00080061": lambda study: study.modalities,
-    "00080090": lambda study: study.referring_physician_name,
-    "00081030": lambda study: study.study_description,
-    "00100010": lambda study: study.patient.patient_name,
-    "00100020": lambda study: study.patient.dicom_patient_id,
-    "00100021": lambda study: study.patient.issuer_of_patient_id,
-    "00100030": lambda study: study.patient.patient_birth_date,
-    "00100040": lambda study: study.patient.patient_sex,
-    "0020000D": lambda study: study.study_instance_uid,
-    "00200010": lambda study: study.study_id,
-    "00201206": lambda study: study.number_of_study_related_series,
-    "00201208": lambda study: study.number_of_study_related_instances,
-    "00080021": lambda series: series.series_date,
-    "00080031": lambda series: series.series_time,
-    "00080060": lambda series: series.modality,
-    "0008103E": lambda series: series.series_description,
-    "00180015": lambda series: series.body_part_examined,
-    "0020000E": lambda series: series.series_instance_uid,
-    "00200011": lambda series: series.series_number,
-    "00201209": lambda series: series.number_of_series_related_instances,
-    "00080016": lambda instance: instance.sop_class_uid,
-    "00080018": lambda instance: instance.sop_instance_uid,
-    "00200013": lambda instance: instance.instance_number,
-    "00280008": lambda instance: instance.number_of_frames or None,
-    "00280010": lambda instance: instance.rows,
-    "00280011": lambda instance: instance.columns,
-    "00280100": lambda instance: instance.bits_allocated,
+    tag: attrgetter(column.replace("__", ".")) for tag, column in _COLUMNS.items()
 }
 
 
 def time_text(time: datetime.time) -> str:
     """Return a TM value: HHMMSS, with the fraction where there is one."""
-    text = time.strftime("%H%M%S")
+    text = f"{time.hour:02d}{time.minute:02d}{time.second:02d}"
     return f"{text}.{time.microsecond:06d}" if time.microsecond else text
 
 
@@ -82,22 +87,23 @@ def person_name(value: str) -> dict[str, str]:
     return {name: group for name, group in zip(names, value.split("="), strict=False) if group}
 
 
-def element(vr: str, value: Any) -> dict[str, Any]:
+# Of several values, divided by backslashes in their column.
+_MODALITIES_IN_STUDY = "00080061"
+
+
+def element(vr: str, value: Any, tag: str = "") -> dict[str, Any]:
     """Return one attribute as DICOM JSON; nothing is said with no `Value` at all."""
-    values = value if isinstance(value, list) else [value]
-    encoded: list[Any] = []
-    for item in values:
-        if item is None or item == "":
-            continue
-        if vr == "PN":
-            encoded.append(person_name(item))
-        elif isinstance(item, datetime.date):
-            encoded.append(item.strftime("%Y%m%d"))
-        elif isinstance(item, datetime.time):
-            encoded.append(time_text(item))
-        else:
-            encoded.append(item)
-    return {"vr": vr, "Value": encoded} if encoded else {"vr": vr}
+    if value is None or value == "":
+        return {"vr": vr}
+    if tag == _MODALITIES_IN_STUDY:
+        return {"vr": vr, "Value": [one for one in value.split("\\") if one]}
+    if vr == "PN":
+        value = person_name(value)
+    elif vr == "DA":
+        value = f"{value.year:04d}{value.month:02d}{value.day:02d}"
+    elif vr == "TM":
+        value = time_text(value)
+    return {"vr": vr, "Value": [value]}
 
 
 class ResultWriter:
@@ -120,9 +126,18 @@ class ResultWriter:
             if is_required or is_key or (is_included and attribute.level.depth <= search.level.depth):
                 self._chosen[attribute.level].append(attribute)
 
-    def study(self, study: Study) -> DicomJson:
-        """Return a study found."""
-        return self._finish(self._rows(Level.STUDY, study), f"/studies/{study.study_instance_uid}")
+    @property
+    def study_columns(self) -> list[str]:
+        """The columns of a study that `study` wants to have."""
+        return [_COLUMNS[attribute.tag] for attribute in self._chosen[Level.STUDY]]
+
+    def study(self, row: Sequence[Any]) -> DicomJson:
+        """Return a study found, given as the values of `study_columns`."""
+        found = {
+            attribute.tag: element(attribute.vr, value, attribute.tag)
+            for attribute, value in zip(self._chosen[Level.STUDY], row, strict=True)
+        }
+        return self._finish(found, f"/studies/{found[_UNIQUE_KEY[Level.STUDY]]['Value'][0]}")
 
     def series(self, series: Series) -> DicomJson:
         """Return a series found; its study has to be loaded with it."""
@@ -147,9 +162,9 @@ class ResultWriter:
         found: DicomJson = {}
         for attribute in self._chosen[level]:
             value = _VALUES[attribute.tag](row)
-            if level is Level.INSTANCE and value is None and attribute.tag.startswith("0028"):
+            if level is Level.INSTANCE and not value and attribute.tag.startswith("0028"):
                 continue  # rows, columns and frames belong to images only
-            found[attribute.tag] = element(attribute.vr, value)
+            found[attribute.tag] = element(attribute.vr, value, attribute.tag)
         return found
 
     def _finish(self, found: DicomJson, path: str) -> DicomJson:

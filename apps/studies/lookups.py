@@ -1,11 +1,11 @@
-"""Wild card matching in the database (PS3.4 C.2.2.2.4): `*` for any text, `?` for one character."""
+"""What the database is told of columns: to match wild cards (`*` any text, `?` one letter, PS3.4 C.2.2.2.4), to sort."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import CharField, Lookup
+from django.db.models import CharField, Func, Lookup
 from django.db.models.sql.compiler import SQLCompiler
 
 
@@ -47,6 +47,24 @@ class AnyCaseWildcard(Lookup):
         """Compile to LIKE, which does not mind the case of ASCII letters on SQLite."""
         lhs, parameters = self.process_lhs(compiler, connection)
         return f"{lhs} LIKE %s ESCAPE '\\'", (*parameters, like_pattern(str(self.rhs)))
+
+
+class InNoIndex(Func):
+    """A column's value to sort by, when the rows are found in another way than by the index of that order.
+
+    SQLite knows nothing of how many rows match: given the choice it reads a whole index that is in order rather than
+    look up one row and sort it. It takes no column behind a plus sign from an index; PostgreSQL needs no telling.
+    """
+
+    template = "%(expressions)s"
+    arity = 1
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, tuple[str | int, ...]]:
+        """Compile to the column with a sign that changes nothing."""
+        sql, parameters = self.as_sql(compiler, connection, template="+%(expressions)s", **context)
+        return sql, tuple(parameters)
 
 
 def like_pattern(pattern: str) -> str:

@@ -51,6 +51,14 @@ class StudyCriteria:
     number_of_study_related_series: int | None = None
     number_of_study_related_instances: int | None = None
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether an index of what is asked for leads to the few studies that match: they are sorted once found."""
+        begun = (self.dicom_patient_id, self.accession_number, self.patient_name)
+        return bool(self.words or self.study_instance_uid) or any(
+            patterns and not any(has_wildcard(pattern[:1]) for pattern in patterns) for patterns in begun
+        )
+
     def condition(self, at: str = "") -> Q:
         """Return the condition on a model from which `at` leads to the study."""
         exact = {

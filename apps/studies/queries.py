@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import F, Q, QuerySet
+from django.db.models.expressions import OrderBy
 
 from apps.access.services import Principal
 from apps.audit.models import AuditEvent
 from apps.audit.services import COVER_SECONDS
 from apps.patients.models import Patient
+from apps.studies.lookups import InNoIndex
 from apps.studies.matching import InstanceCriteria, SeriesCriteria, StudyCriteria, one_of
 from apps.studies.models import Document, Instance, Series, Study
 
@@ -26,6 +29,7 @@ __all__ = [
     "search",
     "search_instances",
     "search_page",
+    "search_rows",
     "search_series",
     "series_of",
     "viewings_of",
@@ -61,15 +65,27 @@ class Order(Enum):
     ARRIVAL_UP = "arrival"
 
     @property
-    def fields(self) -> tuple[str, str]:
-        """The columns to sort by; the row number settles ties, so that pages neither repeat nor skip a study."""
-        column = {
+    def column(self) -> str:
+        """The column to sort by."""
+        return {
             "date": "listed_at",
             "name": "patient_name_folded",
             "id": "dicom_patient_id",
             "arrival": "created_at",
         }[self.value.lstrip("-")]
-        return (f"-{column}", "-pk") if self.value.startswith("-") else (column, "pk")
+
+    @property
+    def is_descending(self) -> bool:
+        """Whether the last comes first."""
+        return self.value.startswith("-")
+
+    def expressions(self, *, is_index_read: bool) -> list[OrderBy]:
+        """Return what to sort by; the row number settles ties, so that pages neither repeat nor skip a study.
+
+        `is_index_read`: the rows are found by reading the index of this order, else they are sorted once found.
+        """
+        column = F(self.column) if is_index_read else InNoIndex(self.column)
+        return [OrderBy(one, descending=self.is_descending) for one in (column, F("pk"))]
 
 
 @dataclass(frozen=True)
@@ -104,12 +120,28 @@ def search(
     offset: int = 0,
 ) -> list[Study]:
     """Return one page of studies with their patients; only what the principal may see."""
-    # Two questions: the first reads an index alone, however deep the page lies; the second fetches that page's rows.
-    pks = list(
-        _matching(principal, criteria).order_by(*order.fields).values_list("pk", flat=True)[offset : offset + limit]
-    )
-    rows = Study.objects.select_related("patient").in_bulk(pks)
-    return [rows[pk] for pk in pks if pk in rows]
+    return list(_page_of(principal, criteria, order, limit, offset).select_related("patient"))
+
+
+def search_rows(
+    principal: Principal,
+    criteria: StudyCriteria,
+    columns: Sequence[str],
+    *,
+    order: Order = Order.NEWEST,
+    limit: int = 50,
+    offset: int = 0,
+) -> list[tuple[Any, ...]]:
+    """Return one page of studies as the values of `columns` (paths from a study), without making objects of them."""
+    return list(_page_of(principal, criteria, order, limit, offset).values_list(*columns))
+
+
+def _page_of(principal: Principal, criteria: StudyCriteria, order: Order, limit: int, offset: int) -> QuerySet[Study]:
+    # The inner question reads an index alone, however deep the page lies; the outer one fetches that page's rows, by
+    # their numbers: it does not name the clinic again, or SQLite would read all of it to look for them.
+    found = _matching(principal, criteria).order_by(*order.expressions(is_index_read=not criteria.is_narrow))
+    page = found.values("pk")[offset : offset + limit]
+    return QuerySet(Study).filter(pk__in=page).order_by(*order.expressions(is_index_read=False))
 
 
 def count(principal: Principal, criteria: StudyCriteria, *, cap: int = COUNT_CAP) -> int:

@@ -20,6 +20,7 @@ from apps.studies.queries import (
     search,
     search_instances,
     search_page,
+    search_rows,
     search_series,
     visible,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "search",
     "search_instances",
     "search_page",
+    "search_rows",
     "search_series",
     "series_metadata",
     "thumbnail",

@@ -26,9 +26,9 @@ def search_for_studies(request: HttpRequest, caller: Caller) -> HttpResponse:
     """Return the studies that match, as far as the principal may see them."""
     search = parse_search(Level.STUDY, request.GET)
     media_type = _media_type(request)
-    found = queries.search_studies(caller.principal, search)
-    _record(request, search, None, len(found.rows))
     writer = ResultWriter(search, caller.root)
+    found = queries.search_studies(caller.principal, search, writer.study_columns)
+    _record(request, search, None, len(found.rows))
     return _answer([writer.study(study) for study in found.rows], media_type, search, has_more=found.has_more)
 
 
