@@ -222,6 +222,13 @@ REPLICA_LOCK_DAYS = {
 }
 # For how many days copies of the database go back; with PORTAL_REPLICAS it is copied there, encrypted, all the time.
 BACKUP_DAYS = env.int("PORTAL_BACKUP_DAYS", default=30)
+# Who is told when backups or drills are late, fail or look at too little: addresses (empty: the platform's admins, or
+# where there are none the owners), and a URL that gets the same as JSON, signed with the secret (HMAC-SHA-256).
+ALARM_EMAILS = env.list("PORTAL_ALARM_EMAILS", default=[])
+ALARM_WEBHOOK = env.str("PORTAL_ALARM_WEBHOOK", default="")
+ALARM_WEBHOOK_SECRET = secret("PORTAL_ALARM_WEBHOOK_SECRET")
+# The hour (PORTAL_TIME_ZONE) after which the nightly restore drill begins.
+DRILL_HOUR = env.int("PORTAL_DRILL_HOUR", default=3)
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},  # nothing may be saved outside apps.storage
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

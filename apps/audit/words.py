@@ -53,6 +53,7 @@ VERBS: Final[dict[str, str | Promise]] = {
     "grant.removed": gettext_lazy("Access to a study or patient withdrawn"),
     "identity.confirmed": gettext_lazy("Two patients confirmed as two people"),
     "identity.listed": gettext_lazy("Identities in doubt listed"),
+    "restore.drilled": gettext_lazy("Restore drill: everything restored into an empty directory, and looked at"),
     "installation.restored": gettext_lazy("Database restored from a backup: what came after that moment is not in it"),
     "instance.downloaded": gettext_lazy("Image downloaded"),
     "instance.stored": gettext_lazy("Images stored"),

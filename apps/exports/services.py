@@ -14,6 +14,7 @@ from apps.exports.preparing import content_of, exports_of, request_export
 from apps.exports.ranges import respond
 from apps.exports.receipts import receipt_response
 from apps.exports.sending import facts, send_film, send_picture, send_prepared
+from apps.exports.signing import public_keys, sign
 from apps.exports.watermark import mark
 from apps.exports.zip_layout import zip_layout
 from apps.studies.models import Series, Study
@@ -31,12 +32,14 @@ __all__ = [
     "instances_of",
     "layout_of",
     "mark",
+    "public_keys",
     "receipt_response",
     "request_export",
     "respond",
     "send_film",
     "send_picture",
     "send_prepared",
+    "sign",
 ]
 
 _LABEL = "VIEWBOX"

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import every_clinic, require_scope_of
 from apps.keys.errors import KeyUnavailableError, SealBrokenError
+from apps.keys.escrow import join, split
 from apps.keys.master import (
     KEY_BYTES,
     create_master_key_file,
@@ -47,6 +48,7 @@ __all__ = [
     "rotate_master_key",
     "seal_portable",
     "seal_secret",
+    "through_paper",
     "unwrap_data_key",
     "wrap_data_key",
     "wrap_data_keys",
@@ -166,6 +168,12 @@ def backup_key() -> BackupKey:
     key = _installation_key(InstallationKey.Purpose.BACKUPS)
     row = InstallationKey.objects.get(pk=InstallationKey.Purpose.BACKUPS)
     return BackupKey(fingerprint(key), key, bytes(row.wrapped), bytes.fromhex(row.master_fingerprint))
+
+
+def through_paper(master_key: bytes) -> bytes:
+    """Return the key as it comes back from its sheets of words: split into shares, and joined of some of them."""
+    sheets = split(master_key, threshold=2, count=3)
+    return join(" ".join(sheet.words) for sheet in sheets[1:])
 
 
 def open_backup_key(wrapped: bytes, master_fingerprint: bytes) -> bytes:

@@ -13,6 +13,7 @@ from apps.backup.errors import BackupError
 from apps.backup.everything import restore_everything
 from apps.keys.errors import KeyUnavailableError
 from apps.storage.errors import StorageError
+from apps.storage.services import release_leftovers
 
 
 class Command(BaseCommand):
@@ -28,8 +29,16 @@ class Command(BaseCommand):
             "--place", default="", help="from this place of PORTAL_REPLICAS; default: the first that can"
         )
 
-    def handle(self, *args: Any, at: str | None, place: str, **options: Any) -> None:
+        parser.add_argument(
+            "--accept", action="store_true", help="after a restore: everything needed is there, tidy up as always"
+        )
+
+    def handle(self, *args: Any, at: str | None, place: str, accept: bool, **options: Any) -> None:
         """Restore, and say from where and until when."""
+        if accept:
+            release_leftovers()
+            self.stdout.write(_("What has no row in the database is removed again, as always."))
+            return
         when = parse_datetime(at) if at else None
         if at and when is None:
             raise CommandError(_("%(time)s is no time: write it like 2026-03-01T12:00:00Z.") % {"time": at})

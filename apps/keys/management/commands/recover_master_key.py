@@ -5,6 +5,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
@@ -21,10 +22,15 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Take the file's path."""
-        parser.add_argument("path", type=Path, help="the key file to write; it is never replaced")
+        parser.add_argument(
+            "path", type=Path, nargs="?", help="the key file to write, never replaced (default: PORTAL_MASTER_KEY_FILE)"
+        )
 
-    def handle(self, *args: Any, path: Path, **options: Any) -> None:
+    def handle(self, *args: Any, path: Path | None, **options: Any) -> None:
         """Write the key; refuse words that are none, too few or of different keys."""
+        if path is None and not settings.MASTER_KEY_FILE:
+            raise CommandError(_("Say where the key is to be written: PORTAL_MASTER_KEY_FILE names no file."))
+        path = path or Path(settings.MASTER_KEY_FILE)
         if sys.stdin.isatty():
             self.stderr.write(_("Type the words of one sheet, then Enter; after the last sheet an empty line."))
         lines: list[str] = []
