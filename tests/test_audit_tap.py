@@ -12,7 +12,6 @@ from django.db import OperationalError
 from django.test import Client
 from django.urls import URLPattern
 
-from apps.accounts.models import User
 from apps.accounts.roles import RuleKind
 from apps.accounts.routing import rule_of
 from apps.audit.models import AuditEvent
@@ -24,25 +23,24 @@ from tests.world import (
     OF_LINKS,
     Answer,
     World,
+    _alpha_of_module,
+    alpha,
+    as_alice,
     ask,
     bearer,
     holds,
-    make_world,
     url_of,
 )
 
-pytestmark = pytest.mark.django_db
+__all__ = ["_alpha_of_module", "alpha", "as_alice"]
+
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("worlds")]
 
 # Types in which a canary cannot be read.
 SHOWS_BY_TYPE = ("image/jpeg", "image/png", "application/zip")
 NO_OBJECT = {"clinic", "audit"}
 LISTS = [pattern for _route, pattern in OURS if set(pattern.pattern.converters) == {"clinic_slug"}]
 Walk = list[tuple[URLPattern, str, str]]
-
-
-@pytest.fixture
-def alpha(clinic_a: Clinic, alice: User, as_alice: Client, password_hash: str) -> World:
-    return make_world(clinic_a, alice, password_hash)
 
 
 def walk_of_clinic(world: World) -> Walk:

@@ -10,12 +10,10 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern
 
-from apps.accounts.models import User
 from apps.accounts.roles import Role, RuleKind, Scope, capabilities_of
 from apps.accounts.routing import rule_of
 from apps.accounts.services import create_api_token
 from apps.audit.services import Context
-from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 from apps.sharing import services as sharing
 from tests.conftest import make_person, signed_in
@@ -27,25 +25,23 @@ from tests.world import (
     OF_REQUESTS,
     Answer,
     World,
+    _alpha_of_module,
+    _beta_of_module,
+    alpha,
+    as_alice,
+    as_charlie,
     ask_both,
     bearer,
+    beta,
     holds,
-    make_world,
     missing,
     url_of,
 )
 
-pytestmark = pytest.mark.django_db
+__all__ = ["_alpha_of_module", "_beta_of_module", "alpha", "as_alice", "as_charlie", "beta"]
 
-
-@pytest.fixture
-def alpha(clinic_a: Clinic, alice: User, as_alice: Client, password_hash: str) -> World:
-    return make_world(clinic_a, alice, password_hash)
-
-
-@pytest.fixture
-def beta(clinic_b: Clinic, charlie: User, as_charlie: Client, password_hash: str) -> World:
-    return make_world(clinic_b, charlie, password_hash)
+# One worker: the worlds are made once.
+pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("worlds")]
 
 
 def is_dicomweb(pattern: URLPattern) -> bool:

@@ -7,15 +7,18 @@ import gzip
 import hashlib
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import NoReverseMatch, URLPattern, reverse
 from PIL import Image
+from pytest_django import DjangoDbBlocker
 
 from apps.access.services import Principal
 from apps.accounts import invitations
@@ -36,7 +39,7 @@ from apps.jobs.services import process_until_idle
 from apps.links import services as links
 from apps.sharing import services as sharing
 from apps.studies.models import Document, Series, Study
-from tests.conftest import make_person
+from tests.conftest import make_clinic, make_person, signed_in
 from tests.deidentification.made import Anonymised, make_anonymised
 from tests.ingest.decisions import Decisions, make_decisions
 from tests.ingest.files import PIXEL_RUN, part10, zipped
@@ -117,6 +120,12 @@ class World:
         user = user or self.owner
         context = Context("user", user.public_id, user_id=user.pk, user_email=user.email)
         return Principal("member", self.clinic, capabilities_of(Role.OWNER), context, user)
+
+    def with_fresh_browsers(self) -> World:
+        """The same, with the cookies that its browsers had at the beginning."""
+        senders = {number: _same_browser(client) for number, client in self.decisions.senders.items()}
+        browsers = {number: _same_browser(client) for number, client in self.browsers.items()}
+        return replace(self, browsers=browsers, decisions=replace(self.decisions, senders=senders))
 
     def arguments(self, name: str, number: int) -> dict[str, str]:
         """What stands in this URL for the object that belongs to study `number`; KeyError for an unknown URL."""
@@ -200,6 +209,12 @@ class World:
         return self.member
 
 
+def _same_browser(client: Client) -> Client:
+    browser = Client()
+    browser.cookies = copy.deepcopy(client.cookies)
+    return browser
+
+
 def of_all(*names: str, **arguments: str) -> dict[str, dict[str, str]]:
     """The same arguments for several URLs."""
     return dict.fromkeys(names, arguments)
@@ -266,6 +281,57 @@ def open_link(shared: sharing.Shared) -> Client:
     browser = Client()
     browser.cookies[sharing.cookie_name(shared.share.link.public_id)] = opened.secret
     return browser
+
+
+@contextmanager
+def rows_of_a_module(blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Keep rows for all tests of a module; each test works, and is taken back, inside this transaction."""
+    with blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+@pytest.fixture(scope="module")
+def _alpha_of_module(django_db_setup: None, django_db_blocker: DjangoDbBlocker, password_hash: str) -> Iterator[World]:
+    with rows_of_a_module(django_db_blocker):
+        yield _populated("alpha", "Alpha Imaging", "alice", password_hash)
+
+
+@pytest.fixture(scope="module")
+def _beta_of_module(_alpha_of_module: World, django_db_blocker: DjangoDbBlocker, password_hash: str) -> Iterator[World]:
+    with rows_of_a_module(django_db_blocker):
+        yield _populated("beta", "Beta Radiology", "charlie", password_hash)
+
+
+def _populated(slug: str, name: str, owner: str, password_hash: str) -> World:
+    clinic = make_clinic(slug, name)
+    person = make_person(f"{owner}@{slug}.example", owner.title(), password_hash, clinic=clinic, role=Role.OWNER)
+    signed_in(person)  # somewhere else, too
+    return make_world(clinic, person, password_hash)
+
+
+@pytest.fixture
+def alpha(_alpha_of_module: World, db: None) -> World:
+    """Clinic A with all that it has; what a test does to it is taken back."""
+    return _alpha_of_module.with_fresh_browsers()
+
+
+@pytest.fixture
+def beta(_beta_of_module: World, db: None) -> World:
+    """The same for clinic B."""
+    return _beta_of_module.with_fresh_browsers()
+
+
+@pytest.fixture
+def as_alice(alpha: World) -> Client:
+    """A browser of the owner of clinic A."""
+    return signed_in(alpha.owner)
+
+
+@pytest.fixture
+def as_charlie(beta: World) -> Client:
+    """A browser of the owner of clinic B."""
+    return signed_in(beta.owner)
 
 
 # --- walking ----------------------------------------------------------------------------------------------------------
