@@ -162,6 +162,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "apps.accounts.context.navigation",
+                "apps.backup.context.proven",
             ],
         },
     }
@@ -174,6 +175,7 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 DATABASE = DATABASES["default"]
 if DATABASE["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASE["ENGINE"] = "portal.sqlite"
     # WAL with FULL: a commit is on the disk when it returns. IMMEDIATE: a writer waits its turn instead of failing.
     DATABASE["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",

@@ -17,6 +17,7 @@ from apps.audit.context import Context, acting, current_context
 from apps.audit.details import check_details
 from apps.audit.errors import AuditUnavailableError, EventRefusedError
 from apps.audit.export import quote_formula
+from apps.audit.gathering import insert_events
 from apps.audit.merkle import digest_of
 from apps.audit.models import AuditEvent, Outcome, Seal, columns_of
 from apps.audit.receipts import NotSealedError, proof_of
@@ -118,13 +119,10 @@ def record_many(entries: Iterable[Entry]) -> list[AuditEvent]:
     """Write many events with one insert; errors as `record`."""
     events = [_event_of(entry) for entry in entries]
     try:
-        if len(events) == 1:
-            # One statement, one round trip; bulk_create would open a transaction around it.
-            events[0].save(force_insert=True)
-            return events
-        return AuditEvent.objects.bulk_create(events, batch_size=500)
+        insert_events(events)
     except Error as error:
         raise AuditUnavailableError from error
+    return events
 
 
 def covering_event(

@@ -6,13 +6,15 @@ methods run unscoped, and a row for a foreign clinic can be created inside a sco
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.db import models
 from django_scopes import get_scope, scope, scopes_disabled
 from django_scopes.exceptions import ScopeError
+
+from apps.clinics.inserting import insert_rows
 
 if TYPE_CHECKING:
     from apps.clinics.models import Clinic
@@ -110,6 +112,12 @@ class ClinicManager(models.Manager[Row]):
         rows: ClinicQuerySet[Row] = ClinicQuerySet(self.model, using=self._db)
         clinic_id = scoped_clinic_id()
         return rows if clinic_id is None else rows.filter(clinic_id=clinic_id)
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Insert new rows of the scope's own clinic only (ScopeError); see `inserting.insert_rows`."""
+        for row in rows:
+            require_scope_of(cast("Any", row).clinic_id)
+        insert_rows(rows)
 
 
 class EditionManager(ClinicManager[Row]):

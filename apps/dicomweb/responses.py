@@ -75,7 +75,7 @@ def for_clinic(view: View[Arguments]) -> Callable[..., HttpResponseBase]:
     def wrapped(request: HttpRequest, clinic_slug: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
         def answer() -> HttpResponseBase:
             principal = principal_of(request)
-            path = reverse("dicomweb-studies", args=[clinic_slug]).removesuffix("/studies")
+            path = _root_of("dicomweb-studies", clinic_slug)
             root = settings.BASE_URL.rstrip("/") + path if principal.kind == "token" else path
             return view(request, Caller(principal, root), *args, **kwargs)
 
@@ -92,7 +92,7 @@ def for_link(view: View[Arguments]) -> Callable[..., HttpResponseBase]:
         def answer() -> HttpResponseBase:
             principal = link_principal(request, link_id)
             request.principal = principal  # type: ignore[attr-defined]
-            path = reverse("dicomweb-link-studies", args=[link_id]).removesuffix("/studies")
+            path = _root_of("dicomweb-link-studies", link_id)
             caller = Caller(principal, path, recheck=lambda: link_principal(request, link_id))
             with clinic_scope(principal.clinic, edition=principal.edition):
                 return view(request, caller, *args, **kwargs)
@@ -107,10 +107,15 @@ def for_sender(view: View[Arguments]) -> Callable[..., HttpResponseBase]:
 
     @functools.wraps(view)
     def wrapped(request: HttpRequest, link_id: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        path = reverse("request-store", args=[link_id]).removesuffix("/studies")
+        path = _root_of("request-store", link_id)
         return _guarded(lambda: view(request, Caller(principal_of(request), path), *args, **kwargs))
 
     return wrapped
+
+
+@functools.lru_cache(maxsize=1024)
+def _root_of(name: str, owner: str) -> str:
+    return reverse(name, args=[owner]).removesuffix("/studies")
 
 
 def _guarded(answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:

@@ -1,0 +1,1 @@
+"""The database engine of an embedded installation; see base.py."""

@@ -1,0 +1,60 @@
+"""Django's SQLite, with a queue for the threads of one process that want to write.
+
+SQLite has one writer at a time and no queue: who comes second sleeps, asks again, sleeps longer, and after its time-out
+is told that the database is locked, however short each transaction is. Here the threads of a process wait for one
+another, woken when the one before has committed; only processes, of which there are few, still ask again.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import defaultdict
+from typing import Any
+
+from django.db import OperationalError
+from django.db.backends.sqlite3 import base
+
+_turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
+# A child has none of its parent's threads, and so nobody who would give a turn back.
+os.register_at_fork(after_in_child=_turns.clear)
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Takes a turn for each transaction, which is IMMEDIATE: it holds the right to write from its beginning."""
+
+    _turn: threading.Lock | None = None
+
+    def _start_transaction_under_autocommit(self) -> None:
+        turn = _turns[str(self.settings_dict["NAME"])]
+        options: dict[str, Any] = self.settings_dict["OPTIONS"]
+        if not turn.acquire(timeout=float(options.get("timeout", 5))):
+            raise OperationalError("database is locked")
+        try:
+            super()._start_transaction_under_autocommit()  # type: ignore[misc]  # the stubs do not know it
+        except BaseException:
+            turn.release()
+            raise
+        self._turn = turn
+
+    def _commit(self) -> None:
+        super()._commit()
+        # A commit that failed is followed by a rollback.
+        self._give_back()
+
+    def _rollback(self) -> None:
+        try:
+            super()._rollback()
+        finally:
+            self._give_back()
+
+    def _close(self) -> None:
+        try:
+            super()._close()
+        finally:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.release()
