@@ -5,4 +5,4 @@ class DeidentificationConfig(AppConfig):
     name = "apps.deidentification"
 
     def ready(self) -> None:
-        from apps.deidentification import tasks  # noqa: F401
+        from apps.deidentification import erasing, tasks  # noqa: F401

@@ -6,4 +6,4 @@ class ExportsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the jobs."""
-        from apps.exports import tasks  # noqa: F401
+        from apps.exports import erasing, tasks  # noqa: F401

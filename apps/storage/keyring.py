@@ -111,6 +111,12 @@ def open_page(name: str, sealed: bytes, known: dict[bytes, bytes] | None = None)
     return content
 
 
+def refresh() -> None:
+    """Write what is due and remove what was replaced, now."""
+    write_due()
+    remove_superseded()
+
+
 @contextmanager
 def _alone() -> Iterator[bool]:
     with (Path(settings.DATA_DIR) / "keyring.lock").open("w") as file:

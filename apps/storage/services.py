@@ -20,11 +20,20 @@ from apps.keys.services import check_master_key, wrap_data_keys
 from apps.storage.copies import all_places
 from apps.storage.crypto import HEADER_BYTES, Buffer, Decryptor, Encryptor
 from apps.storage.data_keys import data_key_of
+from apps.storage.erasures import Entry as ErasureEntry
+from apps.storage.erasures import announce as announce_erasure
+from apps.storage.erasures import destroy_keys_of, last_key_copy_at, living_blobs, locked_bytes_until
+from apps.storage.erasures import known_entries as known_erasures
+from apps.storage.erasures import new_entry as new_erasure
+from apps.storage.erasures import read_entries as read_erasures
+from apps.storage.erasures import remember as remember_erasure
 from apps.storage.errors import BlobDestroyedError, PlaceFullError, StorageError
 from apps.storage.keyring import describes, say_anew
+from apps.storage.keyring import refresh as write_keyring
 from apps.storage.models import Blob, Copy, KeyringPage
 from apps.storage.places import PRIMARY, Place, batches, object_name, place_named
 from apps.storage.reader import BlobReader
+from apps.storage.rebuilding import adopt_pages, read_keyring, restore_blobs, restore_clinics
 from apps.storage.replication import copy_due, rebuild
 from apps.storage.sources import Sources
 from apps.storage.sweep import delete_destroyed_bytes, hold_leftovers, release_leftovers
@@ -38,28 +47,43 @@ __all__ = [
     "BlobWriter",
     "Decryptor",
     "Encryptor",
+    "ErasureEntry",
     "Place",
     "abandon",
     "adopt",
+    "adopt_pages",
+    "announce_erasure",
     "check_room",
     "copy_due",
     "describes",
     "destroy",
+    "destroy_keys_of",
     "health",
     "hold_leftovers",
     "iterate_blob",
     "keeping",
+    "known_erasures",
+    "last_key_copy_at",
+    "living_blobs",
+    "locked_bytes_until",
+    "new_erasure",
     "object_name",
     "open_blob",
     "place_named",
     "places_report",
+    "read_erasures",
+    "read_keyring",
     "rebuild",
     "release_leftovers",
+    "remember_erasure",
+    "restore_blobs",
+    "restore_clinics",
     "say_anew",
     "used_bytes",
     "write_ahead",
     "write_blob",
     "write_blobs",
+    "write_keyring",
 ]
 
 log = logging.getLogger(__name__)

@@ -47,8 +47,7 @@ def scrub_due() -> None:
 @periodic("storage.write-keyring", every_seconds=5)
 def write_keyring() -> None:
     """Give every key its copies, and take away those of what was destroyed."""
-    keyring.write_due()
-    keyring.remove_superseded()
+    keyring.refresh()
 
 
 @periodic("storage.tend-keyring", every_seconds=3600)

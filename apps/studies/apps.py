@@ -6,4 +6,4 @@ class StudiesConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the handlers of this room's jobs."""
-        from apps.studies import tasks  # noqa: F401 - registers on import
+        from apps.studies import facts, tasks  # noqa: F401 - registers on import

@@ -29,8 +29,10 @@ from apps.accounts.models import Grant, Membership
 from apps.audit.services import Entry, record_many
 from apps.patients.models import IdentityFlag, Patient
 from apps.patients.services import Facts, agrees, create_patient, lock_patients, refresh_doubts
+from apps.storage.models import Blob
+from apps.storage.services import say_anew
 from apps.studies.errors import CorrectionRefusedError
-from apps.studies.models import CorrectedStudy, Correction, Document, Study
+from apps.studies.models import CorrectedStudy, Correction, Document, Instance, Study
 from apps.studies.search_columns import rewrite_search_columns
 
 Kind = Correction.Kind
@@ -247,6 +249,7 @@ def _return(studies: Sequence[Study], owner: Patient) -> None:
         study.patient = owner
     Study.objects.filter(pk__in=[study.pk for study in studies]).update(patient=owner)
     rewrite_search_columns(studies)
+    say_anew(Blob.objects.filter(pk__in=Instance.objects.filter(series__study__in=studies).values("blob")))
 
 
 def _locked_patients(*pks: int) -> dict[int, Patient]:

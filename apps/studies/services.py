@@ -9,6 +9,7 @@ from django.db import DatabaseError, transaction
 from apps.storage.errors import StorageError
 from apps.studies import preparation
 from apps.studies.documents import check_document, picture_alone, title_of
+from apps.studies.erasing import Doomed, erase_clinic, erase_patient, erase_studies, goes_along, replay_erasures
 from apps.studies.errors import NoThumbnailError
 from apps.studies.indexing import index_instances
 from apps.studies.matching import InstanceCriteria, SeriesCriteria, StudyCriteria
@@ -24,9 +25,11 @@ from apps.studies.queries import (
     search_series,
     visible,
 )
+from apps.studies.rebuilding import rebuild
 from apps.studies.versions import lock_instance, replace_version
 
 __all__ = [
+    "Doomed",
     "InstanceCriteria",
     "NoThumbnailError",
     "Order",
@@ -35,10 +38,16 @@ __all__ = [
     "StudyPage",
     "check_document",
     "count",
+    "erase_clinic",
+    "erase_patient",
+    "erase_studies",
+    "goes_along",
     "index_instances",
     "lock_instance",
     "picture_alone",
+    "rebuild",
     "replace_version",
+    "replay_erasures",
     "search",
     "search_instances",
     "search_page",
