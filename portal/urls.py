@@ -36,6 +36,7 @@ urlpatterns = [
     path("", include("apps.patients.urls")),
     path("", include("apps.studies.urls")),
     path("", include("apps.exports.urls")),
+    path("", include("apps.backup.urls")),
     path("", include("apps.deidentification.urls")),
     path("", include("apps.ingest.urls")),
     path("", include("apps.sharing.urls")),

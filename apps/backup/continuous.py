@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 FOLDER: Final = "backup"
 PAUSE_SECONDS: Final = 0.5
 NOTE_SECONDS: Final = 30.0
+FIRST_NOTE_SECONDS: Final = 5.0
 TIDY_SECONDS: Final = 60 * 60.0
 
 
@@ -40,7 +41,9 @@ def back_up(should_stop: threading.Event, *, on_shipped: Callable[[Shipper], Non
     stream = folder() / "stream"
     tools = [litestream.start(Path(str(connection.settings_dict["NAME"])), stream, folder() / "litestream.json")]
     shipper = Shipper(stream, backup_key(), list(settings.REPLICAS))
-    noted_at = tidied_at = float("-inf")
+    tidied_at = float("-inf")
+    # The first files are on their way when the first note is due.
+    noted_at = time.monotonic() - NOTE_SECONDS + FIRST_NOTE_SECONDS
     try:
         while not should_stop.wait(PAUSE_SECONDS):
             _require_alive(tools)

@@ -19,6 +19,7 @@ from apps.clinics.scoping import every_clinic
 from apps.keys.services import check_master_key, load_master_key
 from apps.storage.models import Blob
 from apps.storage.services import PRIMARY, hold_leftovers, place_named, rebuild
+from apps.studies.services import replay_erasures
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ def settle(restored: Restored) -> Outcome:
     """Do what must follow a restored database; see `restore_everything`."""
     call_command("migrate", verbosity=0, interactive=False)
     check_master_key()
+    # What was destroyed on purpose since then must not live again (BAK-07).
+    replay_erasures(context=Context.system("restore"))
     blob_count, missing_count = _count_missing()
     if missing_count:
         rebuild(PRIMARY)

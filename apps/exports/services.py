@@ -12,9 +12,9 @@ from apps.exports.layout import File, Layout
 from apps.exports.models import Format
 from apps.exports.preparing import content_of, exports_of, request_export
 from apps.exports.ranges import respond
-from apps.exports.receipts import receipt_response
+from apps.exports.receipts import fingerprint, receipt_response
 from apps.exports.sending import facts, send_film, send_picture, send_prepared
-from apps.exports.signing import public_keys, sign
+from apps.exports.signing import is_signed, public_keys, sign
 from apps.exports.watermark import mark
 from apps.exports.zip_layout import zip_layout
 from apps.studies.models import Series, Study
@@ -29,7 +29,9 @@ __all__ = [
     "facts",
     "file_name",
     "files_of",
+    "fingerprint",
     "instances_of",
+    "is_signed",
     "layout_of",
     "mark",
     "public_keys",

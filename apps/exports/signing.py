@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from django.db import IntegrityError, transaction
 
 from apps.exports.models import SigningKey
@@ -42,6 +43,17 @@ def public_keys() -> list[PublicKey]:
     _primary()
     rows = SigningKey.objects.order_by("-is_primary", "-created_at")
     return [PublicKey(bytes(row.public_key), row.created_at, row.is_primary) for row in rows]
+
+
+def is_signed(message: bytes, public_key: bytes, signature: bytes) -> bool:
+    """Whether a key of this installation signed exactly this message."""
+    if not SigningKey.objects.filter(public_key=public_key).exists():
+        return False
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
 
 
 def _primary() -> SigningKey:
