@@ -17,6 +17,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from apps.clinics.models import Clinic
+from apps.clinics.scoping import current_edition
 from apps.dicom.parse import Header
 from apps.jobs.services import enqueue
 from apps.patients.models import Patient
@@ -299,8 +300,11 @@ def queue_preparation(clinic: Clinic, series_pks: Sequence[int]) -> None:
     """Queue one job for each series that has none waiting yet, a little later than now."""
     idle = Series.objects.filter(pk__in=series_pks, is_preparation_queued=False)
     pks = list(idle.order_by("pk").values_list("pk", flat=True))
+    # The scope of a job is the clinic's own studies; those of a de-identified copy have to be asked for by its name.
+    edition = current_edition()
     for pk in pks:
-        enqueue(PREPARE, {"series": pk}, clinic=clinic, run_after=timezone.now() + PREPARE_DELAY)
+        payload = {"series": pk} | ({"edition": edition} if edition else {})
+        enqueue(PREPARE, payload, clinic=clinic, run_after=timezone.now() + PREPARE_DELAY)
     Series.objects.filter(pk__in=pks).update(is_preparation_queued=True)
 
 

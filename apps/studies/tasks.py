@@ -7,6 +7,7 @@ from typing import Final
 
 from django.db import connection
 
+from apps.clinics.scoping import clinic_scope
 from apps.jobs.models import Job
 from apps.jobs.services import periodic, register
 from apps.studies.indexing import PREPARE
@@ -19,6 +20,22 @@ STATISTICS_SECONDS: Final = 600
 @register(PREPARE)
 def prepare_series(job: Job) -> Callable[[], None] | None:
     """Make a series' metadata and thumbnail; a series that is gone, or has all of it, is done."""
+    edition = str(job.payload.get("edition", ""))
+    if not edition or job.clinic is None:
+        return _prepared(job)
+    clinic = job.clinic
+    with clinic_scope(clinic, edition=edition):
+        keep = _prepared(job)
+
+    def keep_in_copy() -> None:
+        with clinic_scope(clinic, edition=edition):
+            if keep is not None:
+                keep()
+
+    return keep_in_copy
+
+
+def _prepared(job: Job) -> Callable[[], None] | None:
     # First: what arrives from here on queues the next preparation.
     Series.objects.filter(pk=job.payload["series"]).update(is_preparation_queued=False)
     series = (
