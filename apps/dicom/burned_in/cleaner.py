@@ -26,6 +26,15 @@ class Examination:
     doubts: tuple[rules.Doubt, ...]
 
 
+def words_of(header: Header) -> tuple[str, ...]:
+    """Return what a header says of its patient and staff, as seeds for looking."""
+    born = header.patient_birth_date
+    words = [*header.patient_name.replace("^", " ").split(), header.dicom_patient_id, header.accession_number]
+    words += header.referring_physician_name.replace("^", " ").split()
+    words += [header.institution_name, born.strftime("%d.%m.%Y") if born else ""]
+    return tuple(word for word in words if word)
+
+
 def examine(data: bytes, header: Header, words: Sequence[str] = ()) -> Examination:
     """Look at an instance; ``words`` are what its header says of the patient.
 

@@ -6,7 +6,7 @@ of is read, and kept when it reads like text or like something the header says o
 A picture is (rows, columns) or (rows, columns, 3) of unsigned bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .boxes import Box, without_inner
+from .ink import fitted, planes
 from .models import DETECTION, session
 from .reading import Line, read, speaks_of
 
@@ -37,6 +38,11 @@ TURNED: Final = 0.75
 # Above this a picture is looked at whole at its reduced size, and closely only where it has strokes.
 LARGE: Final = 700_000
 CELL: Final = 32
+COLOURED: Final = 60
+COLOURS: Final = 0.01
+"""A pixel whose samples differ by more has a colour; so many of them, and a picture has flow or the like in it."""
+PLAIN: Final = 0.66
+"""Scale of the look at the picture as it is, of that at its whiteness."""
 MAX_UNSURE: Final = 12
 """How many doubtful places are read in one picture."""
 LARGE_LETTERS: Final = 18
@@ -46,10 +52,11 @@ LEGIBLE: Final = 0.4
 LONG_LEGIBLE: Final = 0.2
 SINGLE_LEGIBLE: Final = 0.6
 READABLE: Final = 0.7
+FLOW_SHARP: Final = 0.8
+FLOW_LEGIBLE: Final = 0.5
+FLOW_READABLE: Final = 0.8
 LARGEST: Final = 0.08
 """A line that covers more of the picture than this part must be read without any doubt."""
-MEANINGLESS: Final = 0.04
-"""So many strokes above and below a line, as a part of the pixels there, and strokes beside it mean nothing."""
 MAX_READ: Final = 60
 """So many places are read; a page with more is full of text."""
 
@@ -66,27 +73,59 @@ def find_text(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
     rows, columns = picture.shape[:2]
     if min(rows, columns) < 8:
         return []
-    found: list[Found] = []
-    for part, scale in looks(picture):
-        found += _look(picture, part, scale)
-        found += _look_turned(picture, part, scale * TURNED)
-    grey = brightest(picture)
-    boxes = _plausible(picture, grey, [each for each in found if each.score >= SURE], seeds)
-    unsure = [each for each in found if each.score < SURE and not any(box.meets(each.box) for box in boxes)]
-    unsure.sort(key=lambda each: -each.score)
-    boxes += [each.box for each in unsure[:MAX_UNSURE] if _reads_like_text(_read_either_way(picture, each.box), seeds)]
-    return without_inner([follow(grey, box).grown(1).within(columns, rows) for box in boxes])
+    boxes: list[Box] = []
+    for number, (shown, found) in enumerate(_found(picture, 1.0)):
+        clear = [each for each in found if each.score >= SURE]
+        sure = _plausible(shown, brightest(shown), clear, seeds, boxes, has_flow=number > 0)
+        unsure = [each for each in found if each.score < SURE and not any(box.meets(each.box) for box in sure + boxes)]
+        unsure.sort(key=lambda each: -each.score)
+        read_ = [each.box for each in unsure[:MAX_UNSURE] if _reads_like_text(_read_either_way(shown, each.box), seeds)]
+        boxes += sure + read_
+    whole = planes(picture)
+    return without_inner([fitted(whole, box).grown(1).within(columns, rows) for box in boxes])
 
 
 def find_readable(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
     """Return where text can be read: the look at what was cleaned, at another scale, with half the effort."""
     if min(picture.shape[:2]) < 8:
         return []
-    found: list[Found] = []
-    for part, scale in looks(picture, 0.45):
-        found += _look(picture, part, scale) + _look_turned(picture, part, scale * TURNED)
-    boxes = without_inner([each.box for each in found])
-    return [box for box in boxes if is_readable(picture, box, seeds)]
+    boxes: list[Box] = []
+    for shown, found in _found(picture, 0.45):
+        new = [each.box for each in found if not any(box.holds(each.box) for box in boxes)]
+        boxes += [box for box in without_inner(new) if is_readable(shown, box, seeds)]
+    return without_inner(boxes)
+
+
+def _found(picture: Picture, effort: float) -> Iterator[tuple[Picture, list[Found]]]:
+    """Yield what the detector finds, and what it was shown: the picture, and where it has colours its whiteness too."""
+    for shown, parts in renderings(picture, effort):
+        found: list[Found] = []
+        for part, scale in parts:
+            found += _look(shown, part, scale) + _look_turned(shown, part, scale * TURNED)
+        yield shown, found
+
+
+def renderings(picture: Picture, effort: float = 1.0) -> list[tuple[Picture, list[tuple[Box, float]]]]:
+    """Return what the detector is to be shown: pictures, and of each the parts and their scales.
+
+    White letters over flow in colours are found by the least of the three colours: there flow is black, grey stays as
+    it is, and white stands out. Dark letters over flow are found by the greatest.
+    """
+    if picture.ndim == 2:
+        return [(picture, looks(picture, effort))]
+    least, greatest = picture.min(axis=2), picture.max(axis=2)
+    colours = greatest.astype(np.int16) - least > COLOURED
+    if float(colours.mean()) < COLOURS:
+        return [(picture, looks(picture, effort))]
+    rows, columns = least.shape
+    down, across = np.flatnonzero(colours.mean(axis=1) > 0.02), np.flatnonzero(colours.mean(axis=0) > 0.02)
+    parts = looks(least, effort)
+    out = [(least, parts), (picture, [(part, scale * PLAIN) for part, scale in parts])]
+    if len(down) and len(across):
+        flow = Box(int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1).grown(8).within(columns, rows)
+        if flow.area < 0.6 * rows * columns:
+            out.append((greatest, [(flow, min(scale for _, scale in parts))]))
+    return out
 
 
 def is_readable(picture: Picture, box: Box, seeds: Sequence[str] = ()) -> bool:
@@ -262,21 +301,44 @@ def _united(
     return np.array([root(number) for number in range(len(parents))], dtype=np.int64)
 
 
-def _plausible(picture: Picture, grey: Map, found: list[Found], seeds: Sequence[str]) -> list[Box]:
+def _plausible(
+    picture: Picture,
+    grey: Map,
+    found: list[Found],
+    seeds: Sequence[str],
+    known: Sequence[Box] = (),
+    *,
+    has_flow: bool = False,
+) -> list[Box]:
     """Leave out what is not text: edges of bones, flow in colours, soft shapes. Nobody could read anything there."""
     kept: list[Box] = []
     unread = MAX_READ
     # The largest first: what lies within a line that was kept is a part of it, within one that was not it may be one.
     for each in sorted(found, key=lambda one: -one.box.area):
-        if any(other.holds(each.box) for other in kept):
+        if any(other.holds(each.box) for other in (*kept, *known)):
+            continue
+        if _stands_alone(grey, each):
+            kept.append(each.box)
             continue
         unread -= 1
-        if unread < 0 or _is_plausible(picture, grey, each, seeds):
+        if unread < 0 or _is_plausible(picture, grey, each, seeds, has_flow=has_flow):
             kept.append(each.box)
     return kept
 
 
-def _is_plausible(picture: Picture, grey: Map, found: Found, seeds: Sequence[str]) -> bool:
+def _stands_alone(grey: Map, found: Found) -> bool:
+    """Return whether a line stands on plain ground, which tissue does not: it need not be read."""
+    box = found.box
+    if found.score < 0.75 or min(box.width, box.height) < 6:
+        return False
+    cut = grey[box.top : box.bottom, box.left : box.right]
+    edge = np.concatenate((cut[0], cut[-1], cut[:, 0], cut[:, -1]))
+    ground = float(np.median(edge))
+    is_plain = np.abs(edge - ground) <= 6
+    return float(is_plain.mean()) > 0.97 and float((np.abs(cut - ground) <= 6).mean()) > 0.4
+
+
+def _is_plausible(picture: Picture, grey: Map, found: Found, seeds: Sequence[str], *, has_flow: bool = False) -> bool:
     box = found.box
     rows, columns = picture.shape[:2]
     line = _read_either_way(picture, box)
@@ -285,6 +347,11 @@ def _is_plausible(picture: Picture, grey: Map, found: Found, seeds: Sequence[str
     is_long = max(box.width, box.height) > 3.5 * min(box.width, box.height) and found.score > 0.9
     if box.area > rows * columns * LARGEST:
         needed = 0.95
+    elif has_flow:
+        # Where flow shows as bright as letters only what reads well is text; the look at the whiteness finds the rest.
+        if count < 2:
+            return speaks_of(line, seeds)
+        needed = FLOW_LEGIBLE if _sharpness(grey, box) > FLOW_SHARP else FLOW_READABLE
     elif is_large or _sharpness(grey, box) < SHARP:
         needed = READABLE
     elif count > 1:
@@ -316,63 +383,3 @@ def _read_either_way(picture: Picture, box: Box) -> Line:
 
 def _reads_like_text(line: Line, seeds: Sequence[str]) -> bool:
     return (len(line.letters) >= 3 and line.confidence >= 0.8) or speaks_of(line, seeds)
-
-
-def follow(grey: Map, box: Box) -> Box:
-    """Return the box, made longer where the line of text goes on beyond it.
-
-    The strokes inside differ from their surroundings in one direction by a certain amount; columns (rows, for a
-    vertical line) with as many strokes of that sort are added, over gaps no wider than a space. Where the rows above
-    and below are full of such strokes too they mean nothing (speckle, bone), and a little more is taken at both ends.
-    """
-    if box.height > 1.3 * box.width:
-        if box.width < 4:
-            return box
-        turned = follow(grey.T, Box(box.top, box.left, box.bottom, box.right))
-        return Box(turned.top, turned.left, turned.bottom, turned.right)
-    inside = grey[box.top : box.bottom, box.left : box.right]
-    if inside.size < 16:
-        return box
-    ground = float(np.median(inside))
-    away = inside - ground
-    high = float(np.percentile(np.abs(away), 96))
-    if high < 14:
-        return box
-    sign = 1.0 if float(np.abs(away[away > 0]).sum()) >= float(np.abs(away[away < 0]).sum()) else -1.0
-    rows, columns = grey.shape
-    reach = 2 * box.height
-    left, right = max(0, box.left - reach), min(columns, box.right + reach)
-    near = grey[max(0, box.top - box.height) : min(rows, box.bottom + box.height), left:right]
-    # Ink is of one brightness, speckle of all.
-    ink = float(np.median(inside[away * sign > 0.8 * high])) if bool((away * sign > 0.8 * high).any()) else ground
-    strokes = ((near - ground) * sign > 0.55 * high) & (np.abs(near - ink) < 0.35 * high)
-    first = box.top - max(0, box.top - box.height)
-    line = strokes[first : first + box.height]
-    around = np.concatenate((strokes[:first], strokes[first + box.height :]))
-    if around.size == 0 or float(around.mean()) > MEANINGLESS:
-        end = max(2, round(0.35 * box.height))
-        return Box(max(0, box.left - end), box.top, min(columns, box.right + end), box.bottom)
-    amounts = line.sum(axis=0)
-    usual = amounts[box.left - left : box.right - left]
-    # A column of a line of text is never full from top to bottom: that would be an edge, or bright tissue.
-    is_letter = (amounts > 0) & (amounts <= max(2, min(int(usual.max(initial=0)), int(0.8 * box.height))))
-    gap = max(2, round(0.45 * box.height))
-    before = _reach(is_letter[: box.left - left][::-1], gap)
-    after = _reach(is_letter[box.right - left :], gap)
-    # What goes on must be as black with ink as the line itself, or it is a speck here and there.
-    needed = 0.5 * float(usual.mean())
-    if before and float(amounts[box.left - left - before : box.left - left].mean()) < needed:
-        before = 0
-    if after and float(amounts[box.right - left : box.right - left + after].mean()) < needed:
-        after = 0
-    return Box(box.left - before, box.top, box.right + after, box.bottom)
-
-
-def _reach(is_letter: npt.NDArray[np.bool_], gap: int) -> int:
-    """Return how far letters go on from the beginning, each at most a gap from the one before."""
-    reached = 0
-    for place in np.flatnonzero(is_letter).tolist():
-        if place - reached > gap:
-            break
-        reached = place + 1
-    return reached

@@ -13,7 +13,8 @@ from PIL import Image
 from .models import RECOGNITION, session
 
 _HEIGHT: Final = 48
-_MAX_WIDTH: Final = 1280
+_MAX_WIDTH: Final = 448
+"""Of a longer line the middle is read: whether it is text shows there too, and reading costs by the width."""
 _MIN_SEED: Final = 4
 _ALIKE: Final = 0.75
 
@@ -35,7 +36,11 @@ def read(picture: npt.NDArray[np.uint8]) -> Line:
     rows, columns = picture.shape[:2]
     if rows < 2 or columns < 2:
         return Line("", 0.0)
-    width = min(_MAX_WIDTH, max(_HEIGHT, round(columns * _HEIGHT / rows)))
+    most = max(2, _MAX_WIDTH * rows // _HEIGHT)
+    if columns > most:
+        begin = (columns - most) // 2
+        picture, columns = picture[:, begin : begin + most], most
+    width = max(_HEIGHT, round(columns * _HEIGHT / rows))
     line = Image.fromarray(picture).convert("RGB").resize((width, _HEIGHT), Image.Resampling.BICUBIC)
     samples = np.asarray(line, dtype=np.float32)[..., ::-1] * (2 / 255) - 1
     model = session(RECOGNITION)

@@ -38,6 +38,15 @@ class View:
     name: str
 
 
+_is_limited = False
+
+
+def decode_here() -> None:
+    """Decode in this process from now on: it is a limited child itself."""
+    global _is_limited
+    _is_limited = True
+
+
 class TooManyViewsError(Exception):
     """The frames differ so much that looking at some says nothing about the others."""
 
@@ -47,7 +56,7 @@ def samples_of(file: BinaryIO, index: PixelIndex, n: int) -> Samples:
     if not index.is_encapsulated:
         return pixels.read_frame(file, index, n).samples
     declared = index.format
-    data = limited.decode_frame(file, index, n)
+    data = (decode if _is_limited else limited).decode_frame(file, index, n)
     count = declared.rows * declared.columns * declared.samples_per_pixel
     width = len(data) // max(1, count)
     if width not in (1, 2, 4) or width * count != len(data):

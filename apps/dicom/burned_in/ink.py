@@ -1,0 +1,175 @@
+"""The ink of a line of text: its colour, how far along the line it goes on, and where it ends.
+
+Letters of devices are drawn in one flat colour and in thin strokes. Tissue has all greys, flow has flat colours, but
+in areas: what is near the colour of the line *and* thin is ink. The brightest of the three colours alone would not tell
+white letters from blue or yellow flow.
+A cut is (rows, columns, samples) of floats; a line lies along the columns.
+"""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .boxes import Box
+
+Cut = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+_FAINTEST: Final = 14.0
+"""Grey levels between letters and ground below which nothing is told apart."""
+_MEANINGLESS: Final = 0.04
+"""So many strokes above and below a line, as a part of the pixels there, and strokes beside it mean nothing."""
+_CLEAN: Final = 0.008
+"""So few, and even what stands further off along the line belongs to it."""
+
+
+class Ink(NamedTuple):
+    """The colour of the letters and of what is around them, and how far they are apart in grey levels."""
+
+    colour: npt.NDArray[np.float32]
+    ground: npt.NDArray[np.float32]
+    contrast: float
+
+
+def planes(picture: npt.NDArray[np.uint8]) -> Cut:
+    """Return a picture as (rows, columns, samples) of floats."""
+    return (picture if picture.ndim == 3 else picture[..., None]).astype(np.float32)
+
+
+def fitted(whole: Cut, box: Box) -> Box:
+    """Return the box, longer where the line goes on beyond it, and smaller where it holds nothing but plain ground."""
+    if box.height > 1.3 * box.width:
+        turned = fitted(whole.transpose(1, 0, 2), Box(box.top, box.left, box.bottom, box.right))
+        return Box(turned.top, turned.left, turned.bottom, turned.right)
+    if box.height < 4 or box.area < 16:
+        return box
+    ink = ink_of(whole[box.top : box.bottom, box.left : box.right])
+    if ink is None:
+        return box
+    return _trimmed(whole, _followed(whole, box, ink), ink)
+
+
+def ink_of(cut: Cut) -> Ink | None:
+    """Return the ink of a line that fills a cut; None where nothing in it is thin."""
+    thin = _thin(cut, max(2, round(0.2 * cut.shape[0])))
+    strength = np.abs(thin).max(axis=2)
+    strongest = float(np.percentile(strength, 97))
+    if strongest < _FAINTEST:
+        return None
+    is_stroke = strength > 0.5 * strongest
+    colours, weights = cut[is_stroke], strength[is_stroke] ** 2
+    # The fullest of the cells of a coarse colour cube, each taken together with its neighbours.
+    cells = np.minimum(colours.astype(np.int64) // 16, 15)
+    sums: npt.NDArray[np.float64] = np.zeros((16,) * cut.shape[2])
+    np.add.at(sums, tuple(cells.T), weights)
+    for axis in range(sums.ndim):
+        padded = np.pad(sums, [(1, 1) if each == axis else (0, 0) for each in range(sums.ndim)])
+        middle = [slice(None)] * sums.ndim
+        before, after = list(middle), list(middle)
+        before[axis], middle[axis], after[axis] = slice(0, -2), slice(1, -1), slice(2, None)
+        sums = padded[tuple(before)] + padded[tuple(middle)] + padded[tuple(after)]
+    centre = np.array(np.unravel_index(int(sums.argmax()), sums.shape)) * 16 + 8
+    near = np.abs(colours - centre).max(axis=1) <= 24
+    colour = np.median(colours[near] if near.any() else colours, axis=0).astype(np.float32)
+    is_other = strength < 0.25 * strongest
+    ground = np.median(cut[is_other] if is_other.any() else cut.reshape(-1, cut.shape[2]), axis=0).astype(np.float32)
+    contrast = float(np.abs(colour - ground).max())
+    return Ink(colour, ground, contrast) if contrast >= _FAINTEST else None
+
+
+def _thin(cut: Cut, reach: int) -> Cut:
+    """Return how much each sample stands out from both of its sides, across or down; dark ones are negative."""
+    out = np.zeros_like(cut)
+    for axis in (0, 1):
+        if cut.shape[axis] <= 2 * reach:
+            continue
+        edge = [(reach, reach) if each == axis else (0, 0) for each in range(3)]
+        padded = np.pad(cut, edge, mode="edge")
+        length = cut.shape[axis]
+        before = np.take(padded, range(length), axis=axis)
+        after = np.take(padded, range(2 * reach, 2 * reach + length), axis=axis)
+        bright = np.maximum(np.minimum(cut - before, cut - after), 0)
+        dark = np.maximum(np.minimum(before - cut, after - cut), 0)
+        stands = np.where(bright >= dark, bright, -dark)
+        out = np.where(np.abs(stands) > np.abs(out), stands, out)
+    return out
+
+
+def _is_ink(cut: Cut, ink: Ink, height: int) -> Mask:
+    """Return which pixels have the colour of the ink and are thin in the way it is."""
+    near = np.abs(cut - ink.colour).max(axis=2) < max(12.0, 0.38 * ink.contrast)
+    away = ink.colour - ink.ground
+    strongest = int(np.abs(away).argmax())
+    thin = _thin(cut[..., strongest : strongest + 1], max(2, round(0.2 * height)))[..., 0]
+    stands: Mask = thin * np.sign(away[strongest]) > 0.3 * ink.contrast
+    return near & stands
+
+
+def _followed(whole: Cut, box: Box, ink: Ink) -> Box:
+    """Return the box, made longer where strokes of its ink go on, over gaps no wider than a space.
+
+    Where the rows above and below are full of them they mean nothing, and a little is taken at both ends.
+    """
+    rows, columns = whole.shape[:2]
+    reach = 8 * box.height
+    left, right = max(0, box.left - reach), min(columns, box.right + reach)
+    top, bottom = max(0, box.top - box.height), min(rows, box.bottom + box.height)
+    strokes = _is_ink(whole[top:bottom, left:right], ink, box.height)
+    first = box.top - top
+    line = strokes[first : first + box.height]
+    around = np.concatenate((strokes[:first], strokes[first + box.height :]))
+    beside = float(around.mean()) if around.size else 1.0
+    if beside > _MEANINGLESS:
+        end = max(2, round(0.35 * box.height))
+        return Box(max(0, box.left - end), box.top, min(columns, box.right + end), box.bottom)
+    amounts = line.sum(axis=0)
+    usual = amounts[box.left - left : box.right - left]
+    # A column of a line of text is never full from top to bottom: that would be an edge, or a frame.
+    is_letter = (amounts > 0) & (amounts <= max(2, min(int(usual.max(initial=0)), int(0.8 * box.height))))
+    gap = max(2, round((0.9 if beside < _CLEAN else 0.45) * box.height))
+    before = _reach(is_letter[: box.left - left][::-1], gap)
+    after = _reach(is_letter[box.right - left :], gap)
+    # What goes on must be as full of ink as the line itself, or it is a speck here and there.
+    needed = 0.4 * float(usual.mean())
+    if before and float(amounts[box.left - left - before : box.left - left].mean()) < needed:
+        before = 0
+    if after and float(amounts[box.right - left : box.right - left + after].mean()) < needed:
+        after = 0
+    more = max(1, round(0.08 * box.height))
+    return Box(
+        max(0, box.left - before - (more if before else 0)),
+        box.top,
+        min(columns, box.right + after + (more if after else 0)),
+        box.bottom,
+    )
+
+
+def _reach(is_letter: Mask, gap: int) -> int:
+    """Return how far letters go on from the beginning, each at most a gap from the one before."""
+    reached = 0
+    for place in np.flatnonzero(is_letter).tolist():
+        if place - reached > gap:
+            break
+        reached = place + 1
+    return reached
+
+
+def _trimmed(whole: Cut, box: Box, ink: Ink) -> Box:
+    """Return the box without the plain ground at its edges, but for a little around the letters."""
+    cut = whole[box.top : box.bottom, box.left : box.right]
+    away = ink.colour - ink.ground
+    share = ((cut - ink.ground) @ away) / float(away @ away)
+    is_plain = share < 0.25
+    down, across = np.flatnonzero(~is_plain.all(axis=1)), np.flatnonzero(~is_plain.all(axis=0))
+    if not len(down) or not len(across):
+        return box
+    margin = 2 + round(0.04 * box.height)
+    # The middle is never given up: the ink may have been mistaken.
+    high, wide = round(0.4 * box.height), min(round(0.4 * box.width), 2 * box.height)
+    return Box(
+        box.left + max(0, min(int(across[0]) - margin, wide)),
+        box.top + max(0, min(int(down[0]) - margin, high)),
+        box.right - max(0, min(box.width - 1 - int(across[-1]) - margin, wide)),
+        box.bottom - max(0, min(box.height - 1 - int(down[-1]) - margin, high)),
+    )
