@@ -14,6 +14,8 @@ from django.utils import timezone
 
 from apps.access.services import Principal
 from apps.audit.services import Context, record
+from apps.billing.errors import LimitReachedError
+from apps.billing.services import Limit, reserve
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 from apps.deidentification.errors import UnreviewedError
@@ -23,15 +25,15 @@ from apps.deidentification.reporting import merged
 from apps.deidentification.reviewing import COPY_JOB, Case, case_of, decision_on, open_review, waiting_for
 from apps.dicom import limited
 from apps.dicom.burned_in.boxes import Box
-from apps.dicom.burned_in.cleaner import supervised
-from apps.dicom.deidentify import Mapper, Result, deidentify, preset
+from apps.dicom.deidentify import Mapper
 from apps.dicom.errors import DicomError
+from apps.dicom.limited import deidentifying
 from apps.dicom.parse import Header
 from apps.jobs.services import enqueue
 from apps.links.models import Link
 from apps.patients.models import IdentityFlag, Patient
 from apps.storage.models import Blob
-from apps.storage.services import adopt, destroy, open_blob, write_blob
+from apps.storage.services import adopt, destroy, open_blob, used_bytes, write_blob
 from apps.studies.models import Instance, Series, Study
 from apps.studies.services import index_instances
 
@@ -40,6 +42,8 @@ DOWNLOAD_LIFETIME: Final = timedelta(hours=24)
 # One run of the job: so that many copies share the workers, and little is done twice when one dies.
 RUN_INSTANCES: Final = 40
 RUN_SECONDS: Final = 60.0
+# How long a copy waits that the clinic's plan has no room for any more.
+FULL_DELAY: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,10 @@ def release(data: bytes, profile_name: str, mapper: Mapper, approved: Sequence[S
     Raises `NeedsReviewError` and other `DicomError`.
     """
     boxes = None if approved is None else [Box(*box) for box in approved]
-    result: Result = deidentify(data, preset(profile_name), mapper, pixel_cleaner=supervised(boxes))
-    written = result.data
+    written, report = deidentifying.deidentify(io.BytesIO(data), profile_name, mapper.key, boxes)
     header = limited.parse_header(io.BytesIO(written))
     original = limited.parse_header(io.BytesIO(data))
-    return Released(written, header, result.report.as_dict(), original)
+    return Released(written, header, report, original)
 
 
 def request_copy(
@@ -70,7 +73,8 @@ def request_copy(
 ) -> Copy:
     """Begin an anonymised copy of these studies, in the caller's transaction; a job makes it.
 
-    Raises `UnreviewedError` when it is known already that a person has to look first.
+    Raises `UnreviewedError` when it is known already that a person has to look first, billing's `LimitReachedError`
+    when the clinic's plan has no room for a second set of these images.
     """
     chosen = list(studies)
     if waiting_for(chosen).exists():
@@ -78,6 +82,8 @@ def request_copy(
     policy = policy_of(principal.clinic)
     is_link = purpose == Copy.Purpose.LINK
     with transaction.atomic():
+        size = sum(study.size_bytes for study in chosen)
+        reserve(principal.clinic, Limit.STORAGE_BYTES, size, used=lambda: used_bytes(principal.clinic))
         copy = Copy.objects.create(
             clinic=principal.clinic,
             purpose=purpose,
@@ -171,6 +177,13 @@ def _write_down(copy: Copy, policy: Policy, run: _Run) -> None:
     if row.state not in (Copy.State.PREPARING, Copy.State.WAITING):
         destroy([blob for _, _, blob in run.released])
         return
+    try:
+        _reserve(row.clinic, run)
+    except LimitReachedError:
+        # Others took the room since it was asked for: what was made goes, and is made again when there may be some.
+        destroy([blob for _, _, blob in run.released])
+        enqueue(COPY_JOB, {"copy": row.pk}, clinic=row.clinic, run_after=timezone.now() + FULL_DELAY)
+        return
     _index(row, run)
     for instance, case in run.waiting:
         open_review(row.clinic, instance.blob, case, instance=instance)
@@ -195,6 +208,12 @@ def _write_down(copy: Copy, policy: Policy, run: _Run) -> None:
         row.state, row.ready_at = Copy.State.READY, timezone.now()
         _record("copy.prepared", row, Context.system("deidentification"), instance_count=row.instance_count)
     row.save(update_fields=["state", "ready_at", "instance_count"])
+
+
+def _reserve(clinic: Clinic, run: _Run) -> None:
+    size = sum(blob.size_bytes for _, _, blob in run.released)
+    # They count already, as all that lies in quarantine.
+    reserve(clinic, Limit.STORAGE_BYTES, size, used=lambda: used_bytes(clinic) - size)
 
 
 def _index(copy: Copy, run: _Run) -> None:

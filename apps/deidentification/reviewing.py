@@ -17,11 +17,11 @@ from apps.clinics.models import Clinic
 from apps.deidentification.errors import DecisionRefusedError
 from apps.deidentification.models import Copy, CopyItem, Review
 from apps.dicom import limited
-from apps.dicom.burned_in import cleaner, rules
 from apps.dicom.burned_in.boxes import Box
 from apps.dicom.deidentify import NeedsReviewError
 from apps.dicom.errors import DicomError
-from apps.dicom.parse import Header, parse_header
+from apps.dicom.limited import deidentifying
+from apps.dicom.parse import Header
 from apps.jobs.services import enqueue
 from apps.storage.models import Blob
 from apps.storage.services import open_blob
@@ -48,27 +48,12 @@ def case_of(data: bytes, error: DicomError) -> Case:
     """Gather what a person needs to decide about an instance that was not released: reasons and proposed boxes."""
     reasons = [str(error.reason) if isinstance(error, NeedsReviewError) else str(error.code)]
     try:
-        header = parse_header(io.BytesIO(data))
+        header = limited.parse_header(io.BytesIO(data))
+        proposal = deidentifying.propose(io.BytesIO(data))
     except DicomError:
         return Case(tuple(reasons), (), None)
-    reasons += [doubt.value for doubt in rules.doubts(header) if doubt.value not in reasons]
-    boxes: tuple[Box, ...] = ()
-    try:
-        if header.has_pixels:
-            boxes = cleaner.examine(data, header, words_of(header)).boxes
-    except DicomError:
-        # A video, or damaged: shown without a proposal, or not at all.
-        boxes = ()
-    return Case(tuple(reasons), boxes, header)
-
-
-def words_of(header: Header) -> tuple[str, ...]:
-    """Return what a header says of its patient and staff, as seeds for looking."""
-    born = header.patient_birth_date
-    words = [*header.patient_name.replace("^", " ").split(), header.dicom_patient_id, header.accession_number]
-    words += header.referring_physician_name.replace("^", " ").split()
-    words += [header.institution_name, born.strftime("%d.%m.%Y") if born else ""]
-    return tuple(word for word in words if word)
+    reasons += [doubt.value for doubt in proposal.doubts if doubt.value not in reasons]
+    return Case(tuple(reasons), proposal.boxes, header)
 
 
 def open_review(

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from apps.access.services import authorise, authorise_covered, principal_of
 from apps.accounts.roles import Capability
+from apps.billing.errors import LimitReachedError
 from apps.clinics.scoping import clinic_scope
 from apps.deidentification import checking, services
 from apps.deidentification.errors import DecisionRefusedError, UnreviewedError
@@ -154,7 +155,7 @@ def copies(request: HttpRequest, clinic_slug: str, public_id: str) -> HttpRespon
     if request.method == "POST":
         try:
             services.request_copy(principal, [study], Copy.Purpose.DOWNLOAD)
-        except UnreviewedError as error:
+        except (LimitReachedError, UnreviewedError) as error:
             refused, status = str(error), 409
         else:
             return redirect("copies", clinic_slug, public_id)

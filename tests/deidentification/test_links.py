@@ -8,24 +8,30 @@ import zipfile
 
 import numpy as np
 import pytest
+from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 from pydicom import Dataset, dcmread
 
 from apps.access.services import Principal
 from apps.audit.models import AuditEvent
+from apps.billing.errors import LimitReachedError
+from apps.billing.models import Plan
+from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 from apps.deidentification import services
-from apps.deidentification.copying import ended_copies
+from apps.deidentification.copying import ended_copies, work_on
 from apps.deidentification.models import Copy, Report, Review
+from apps.deidentification.reviewing import COPY_JOB
 from apps.deidentification.tasks import end_copies
 from apps.exports.models import Export
+from apps.jobs.models import Job
 from apps.jobs.services import process_until_idle
 from apps.sharing import services as sharing
 from apps.sharing.errors import NotReviewedError
 from apps.storage.models import Blob
-from apps.storage.services import open_blob
-from apps.studies.models import Instance, Study
+from apps.storage.services import open_blob, used_bytes
+from apps.studies.models import Instance, Series, Study
 from tests.deidentification.conftest import PATIENT_ID, STUDY_UID
 from tests.world import body_of, open_link
 
@@ -193,3 +199,47 @@ def test_the_copy_ends_with_its_link_and_the_report_stays(owner: Principal, stud
     assert report.content["instances"] == 2
     assert report.content["pixel_regions"] >= 1
     assert "CANARY" not in json.dumps(report.content).upper()
+
+
+def test_metadata_and_pictures_of_a_copy_are_made_by_its_jobs(owner: Principal, study: Study) -> None:
+    made = shared(owner, study)
+    with clinic_scope(owner.clinic):
+        process_until_idle()
+    with clinic_scope(owner.clinic, edition=made.share.edition):
+        [series] = Series.objects.all()
+        assert series.metadata_blob is not None
+        assert series.thumbnail_blob is not None
+        assert not series.is_preparation_queued
+
+
+def leave_room(clinic: Clinic, size: int) -> None:
+    with clinic_scope(clinic):
+        Plan.objects.update(storage_bytes=used_bytes(clinic) + size)
+
+
+def test_a_copy_needs_room_in_the_plan_of_the_clinic(owner: Principal, study: Study) -> None:
+    leave_room(owner.clinic, study.size_bytes // 2)
+    with pytest.raises(LimitReachedError):
+        shared(owner, study)
+    with clinic_scope(owner.clinic):
+        assert not Copy.objects.exists()
+
+
+def test_a_copy_waits_when_others_took_the_room_meanwhile(owner: Principal, study: Study) -> None:
+    shared(owner, study)
+    leave_room(owner.clinic, 10)
+    with clinic_scope(owner.clinic):
+        copy = Copy.objects.select_related("clinic").get()
+        before, waiting = used_bytes(owner.clinic), Job.objects.filter(kind=COPY_JOB).count()
+        write_down = work_on(copy, seconds=lambda: 0.0)
+        assert write_down is not None
+        with transaction.atomic():
+            write_down()
+        copy.refresh_from_db()
+        assert (copy.state, copy.instance_count) == (Copy.State.PREPARING, 0)
+        assert used_bytes(owner.clinic) == before
+        assert Job.objects.filter(kind=COPY_JOB).count() == waiting + 1
+        leave_room(owner.clinic, 10 * study.size_bytes)
+        process_until_idle()
+        copy.refresh_from_db()
+        assert copy.state == Copy.State.READY

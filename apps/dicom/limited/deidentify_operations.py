@@ -1,0 +1,79 @@
+"""What a child can do that de-identifies: see `deidentifying` for the portal's side."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+
+from apps.dicom.burned_in import clean, cleaner, detect, rules, sample
+from apps.dicom.burned_in.boxes import Box
+from apps.dicom.deidentify import PRESETS, Mapper, NeedsReviewError, preset
+from apps.dicom.deidentify import deidentify as deidentified
+from apps.dicom.errors import DicomError
+from apps.dicom.limited import operations
+from apps.dicom.parse import parse_header
+from apps.dicom.phantom import ct_head
+
+Result = tuple[Any, Iterator[bytes]]
+_PIECE_BYTES: Final = 1 << 20
+
+
+def deidentify(file: BinaryIO, arguments: dict[str, Any]) -> Result:
+    """Return the report and the file without identity, or why a person has to look."""
+    approved = arguments["approved"]
+    boxes = None if approved is None else [Box(*box) for box in approved]
+    mapper = _mapper(bytes.fromhex(arguments["key"]))
+    try:
+        result = deidentified(
+            file.read(), preset(arguments["profile"]), mapper, pixel_cleaner=cleaner.supervised(boxes)
+        )
+    except NeedsReviewError as error:
+        return {"review": str(error.reason)}, iter(())
+    return {"report": result.report.as_dict()}, _pieces(result.data)
+
+
+@lru_cache(maxsize=1)
+def _mapper(key: bytes) -> Mapper:
+    """One clinic's key at a time: the next clinic's puts it out of memory."""
+    return Mapper(key)
+
+
+def propose(file: BinaryIO, arguments: dict[str, Any]) -> Result:
+    """Return where text is in an instance, and what is doubtful about it."""
+    data = file.read()
+    header = parse_header(io.BytesIO(data))
+    boxes: tuple[Box, ...] = ()
+    try:
+        if header.has_pixels:
+            boxes = cleaner.examine(data, header, cleaner.words_of(header)).boxes
+    except DicomError:
+        # A video, or damaged: shown without a proposal, or not at all.
+        boxes = ()
+    return {"boxes": [list(box) for box in boxes], "doubts": [doubt.value for doubt in rules.doubts(header)]}, iter(())
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    view = memoryview(data)
+    return (bytes(view[at : at + _PIECE_BYTES]) for at in range(0, len(view), _PIECE_BYTES))
+
+
+OPERATIONS: Final = {"deidentify": deidentify, "propose": propose}
+
+
+def warm_up() -> None:
+    """Load the models, the tables and the encoders: a confined child opens no file."""
+    operations.warm_up()
+    sample.decode_here()
+    clean.load_encoders()
+    # A picture with strokes, so that what is found is read too.
+    picture = np.zeros((64, 192), np.uint8)
+    picture[24:40, 20:170:6] = 255
+    detect.find_text(picture, ("Nobody",))
+    detect.is_readable(picture, Box(10, 20, 180, 44))
+    slice_ = next(iter(ct_head(slices=2)))
+    for name in PRESETS:
+        deidentified(slice_, preset(name), Mapper(bytes(16)), pixel_cleaner=cleaner.supervised())
