@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -24,8 +23,9 @@ from apps.keys.errors import SealBrokenError
 from apps.keys.services import destroy_clinic_keys, open_portable, seal_portable
 from apps.storage.copies import all_places, note_trouble
 from apps.storage.errors import BlobExistsError, BlobMissingError, CorruptBlobError, PlaceUnavailableError, StorageError
+from apps.storage.keyring import read_object
 from apps.storage.models import Blob, Copy, Erasure, KeyringPage
-from apps.storage.places import batches, object_name, place_named
+from apps.storage.places import Place, batches, object_name, place_named
 
 log = logging.getLogger(__name__)
 
@@ -106,25 +106,34 @@ def spread() -> None:
 def read_entries() -> list[Entry]:
     """Return what the lists of all places say, the oldest first; needs no database.
 
-    Raises PlaceUnavailableError where a place does not answer: what it says may be missing then. An entry that does not
-    open in one place is taken from another; one that opens in none is logged and left out.
+    A place that does not answer is passed over: every entry is in all of them. Raises PlaceUnavailableError if none
+    answers. An entry that does not open in one place is taken from another; one that opens in none is logged.
     """
     found: dict[str, Entry] = {}
     damaged: set[str] = set()
+    answered = 0
     for alias in all_places():
-        place = place_named(alias).below(FOLDER)
-        for stored in place.list_objects():
-            if stored.name in found:
-                continue
-            try:
-                with closing(place.open(stored.name, place.size(stored.name) or 0)) as source:
-                    sealed = bytes(source.read(0, place.size(stored.name) or 0))
-                found[stored.name] = Entry(**json.loads(open_portable(USE, stored.name, sealed)))
-            except (SealBrokenError, BlobMissingError, CorruptBlobError, ValueError, TypeError):
-                damaged.add(stored.name)
+        try:
+            _read_list(place_named(alias).below(FOLDER), found, damaged)
+            answered += 1
+        except PlaceUnavailableError as error:
+            note_trouble(alias, error)
+    if not answered:
+        raise PlaceUnavailableError
     if lost := damaged - found.keys():
         log.critical("entries of the erasure list do not open", extra={"count": len(lost)})
     return sorted(found.values(), key=lambda entry: entry.erased_at)
+
+
+def _read_list(place: Place, found: dict[str, Entry], damaged: set[str]) -> None:
+    for stored in place.list_objects():
+        if stored.name in found:
+            continue
+        try:
+            sealed = read_object(place, stored.name)
+            found[stored.name] = Entry(**json.loads(open_portable(USE, stored.name, sealed)))
+        except (SealBrokenError, BlobMissingError, CorruptBlobError, ValueError, TypeError):
+            damaged.add(stored.name)
 
 
 def known_entries() -> list[Entry]:

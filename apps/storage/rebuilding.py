@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import logging
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -23,9 +23,9 @@ from apps.clinics.scoping import every_clinic
 from apps.keys.errors import KeyUnavailableError, SealBrokenError
 from apps.keys.models import ClinicKey
 from apps.keys.services import master_fingerprint
-from apps.storage.copies import all_places
+from apps.storage.copies import all_places, note_trouble
 from apps.storage.erasures import Entry, read_entries
-from apps.storage.errors import StorageError
+from apps.storage.errors import PlaceUnavailableError, StorageError
 from apps.storage.keyring import open_page, page_folder, read_object
 from apps.storage.models import Blob, KeyringPage
 from apps.storage.places import PRIMARY, batches, object_name, place_named
@@ -62,8 +62,7 @@ class Found:
 def read_keyring() -> Keyring:
     """Read the keyring and the erasure list of every place; needs the master key and no database.
 
-    Raises KeyUnavailableError if it does not open with this master key, PlaceUnavailableError where a place does not
-    answer.
+    Raises KeyUnavailableError if it does not open with this master key, PlaceUnavailableError if no place answers.
     """
     master_fingerprint()
     keyring = Keyring(erased=read_entries())
@@ -85,19 +84,22 @@ def _read_pages(keyring: Keyring) -> dict[str, dict[str, Any]]:
     known: dict[bytes, bytes] = {}
     waiting: dict[str, bytes] = {}
     damaged: set[str] = set()
+    answered = 0
     for alias in all_places():
-        place = page_folder(alias)
-        for stored in place.list_objects():
-            if stored.name in contents:
-                continue
-            sealed = read_object(place, stored.name)
-            try:
-                contents[stored.name] = open_page(stored.name, sealed, known)
-            except KeyUnavailableError:
-                # Of a former master key: it opens with the key that goes along with a younger page.
-                waiting[stored.name] = sealed
-            except (SealBrokenError, zlib.error, ValueError):
-                damaged.add(stored.name)
+        try:
+            for name, sealed in _sealed_pages(alias, contents):
+                try:
+                    contents[name] = open_page(name, sealed, known)
+                except KeyUnavailableError:
+                    # Of a former master key: it opens with the key that goes along with a younger page.
+                    waiting[name] = sealed
+                except (SealBrokenError, zlib.error, ValueError):
+                    damaged.add(name)
+            answered += 1
+        except PlaceUnavailableError as error:
+            note_trouble(alias, error)
+    if not answered:
+        raise PlaceUnavailableError
     for name, sealed in waiting.items():
         if not known:
             open_page(name, sealed)
@@ -108,6 +110,13 @@ def _read_pages(keyring: Keyring) -> dict[str, dict[str, Any]]:
     keyring.pages = [content["page"] for content in contents.values()]
     keyring.unreadable = sorted(damaged - contents.keys())
     return contents
+
+
+def _sealed_pages(alias: str, seen: Container[str]) -> Iterator[tuple[str, bytes]]:
+    place = page_folder(alias)
+    for stored in place.list_objects():
+        if stored.name not in seen:
+            yield stored.name, read_object(place, stored.name)
 
 
 def _leave_out_erased(keyring: Keyring) -> None:
