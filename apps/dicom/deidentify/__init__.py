@@ -5,12 +5,12 @@ pixels are looked at by a ``PixelCleaner`` the caller gives (``pixels``), and wh
 person raises ``NeedsReviewError``.
 """
 
-from .engine import SOFTWARE, Result, deidentify
+from .engine import Result, deidentify
 from .errors import NeedsReviewError, Reason
 from .mapping import KeyTooShortError, Mapper
 from .pixels import CleanedPixels, PixelCleaner, PixelJob
 from .profile import PRESETS, Profile, preset
-from .report import Report, merge_reports
+from .report import SOFTWARE, Report, merge_reports
 
 __all__ = [
     "PRESETS",

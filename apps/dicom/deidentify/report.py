@@ -3,9 +3,12 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pydicom.datadict import keyword_for_tag
+
+SOFTWARE: Final = "Viewbox 1"
+"""Named in every report and in DeidentificationMethod."""
 
 
 class Did(StrEnum):

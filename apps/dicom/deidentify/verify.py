@@ -18,11 +18,12 @@ from pydicom.errors import InvalidDicomError
 
 from apps.dicom.errors import DicomError
 
-from . import engine, harvest
+from . import harvest
 from .batch import PARTIAL, files_below
 from .codec import Item, walk
 from .identity import Identity, fold
 from .profile import Action, Profile, rules_of, vr_of
+from .source import read_source
 from .words import defined_terms, is_known
 
 _ALNUM: Final = re.compile(r"[^\W_]+")
@@ -108,7 +109,7 @@ def known_of_files(originals: Iterable[bytes], profile: Profile) -> Known:
     known = Known()
     for data in originals:
         try:
-            read = engine.read_source(data)
+            read = read_source(data)
         except (DicomError, OSError, ValueError):
             continue
         found = harvest.collect(read.elements, profile)

@@ -1,0 +1,14 @@
+"""Attributes that several steps of the engine know by their tags."""
+
+from typing import Final
+
+DEFLATED: Final = frozenset({"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.4.95", "1.2.840.10008.1.2.4.205"})
+SPECIFIC_CHARACTER_SET: Final = 0x00080005
+SOP_CLASS_UID: Final = 0x00080016
+SOP_INSTANCE_UID: Final = 0x00080018
+PATIENT_NAME: Final = 0x00100010
+PATIENT_ID: Final = 0x00100020
+BURNED_IN_ANNOTATION: Final = 0x00280301
+EXTENDED_OFFSETS: Final = 0x7FE00001
+EXTENDED_LENGTHS: Final = 0x7FE00002
+PIXEL_TAGS: Final = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
