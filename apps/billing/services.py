@@ -131,23 +131,27 @@ def usage(clinic: Clinic, limit: Limit, used: int) -> Usage:
     return Usage(limit=limit, used=used, allowed=_allowed(current_plan(clinic), limit))
 
 
-def reserve(clinic: Clinic, limit: Limit, amount: int, *, used: Callable[[], int]) -> Usage:
+def reserve(
+    clinic: Clinic, limit: Limit, amount: int, *, used: Callable[[], int], at_most: Callable[[], int] | None = None
+) -> Usage:
     """Check that `amount` more fits, holding a lock until the caller's transaction ends; return the usage with it.
 
     The caller writes what it reserved in the same transaction, so that of two that race for the last place one sees the
-    other's row. `used` counts under the lock. On PostgreSQL the clinic's row is locked, on SQLite the transaction
+    other's row. `used` counts under the lock; `at_most` too, cheaper and rather too much: where even that leaves room,
+    nothing is counted exactly. On PostgreSQL the clinic's row is locked, on SQLite the transaction
     itself is the lock (IMMEDIATE). Raises LimitReachedError when it does not fit, TransactionManagementError when the
     caller has no transaction open.
     """
     _lock(clinic)
     plan = current_plan(clinic)
     allowed = _allowed(plan, limit)
-    wanted = used() + amount
-    if allowed is not None and amount > 0 and wanted > allowed:
-        raise LimitReachedError(
-            str(_REACHED[limit]) % {"plan": plan.name, "allowed": _in_words(limit, allowed)},
-        )
-    return Usage(limit=limit, used=wanted, allowed=allowed)
+    for count in (at_most, used) if at_most else (used,):
+        wanted = count() + amount
+        if allowed is None or amount <= 0 or wanted <= allowed:
+            return Usage(limit=limit, used=wanted, allowed=allowed)
+    raise LimitReachedError(
+        str(_REACHED[limit]) % {"plan": plan.name, "allowed": _in_words(limit, allowed or 0)},
+    )
 
 
 _REACHED = {
@@ -163,9 +167,11 @@ _REACHED = {
 def _lock(clinic: Clinic) -> None:
     # The clinic's row rather than the subscription's: a plan change adds a subscription, and both must meet at one
     # lock. no_key: rows that refer to the clinic may be written meanwhile.
-    if not transaction.get_connection().in_atomic_block:
+    connection = transaction.get_connection()
+    if not connection.in_atomic_block:
         raise TransactionManagementError("A limit is reserved inside the transaction that uses it.")
-    Clinic.objects.select_for_update(no_key=True).only("pk").get(pk=clinic.pk)
+    if connection.features.has_select_for_update:
+        Clinic.objects.select_for_update(no_key=True).only("pk").get(pk=clinic.pk)
 
 
 def _default_plan(locale: str) -> Plan:

@@ -34,7 +34,13 @@ def reserve_storage(clinic: Clinic, size_bytes: int, *, freed_bytes: int = 0) ->
 
     `freed_bytes`: what counts now and will be gone, an archive while it is opened.
     """
-    reserve(clinic, Limit.STORAGE_BYTES, size_bytes, used=lambda: _claimed_bytes(clinic) - freed_bytes)
+    reserve(
+        clinic,
+        Limit.STORAGE_BYTES,
+        size_bytes,
+        used=lambda: _claimed_bytes(clinic) - freed_bytes,
+        at_most=lambda: storage.used_bytes(clinic) - freed_bytes,
+    )
 
 
 def _claimed_bytes(clinic: Clinic) -> int:

@@ -139,26 +139,28 @@ def lock_patients(pks: Iterable[int]) -> dict[int, Patient]:
     """
     wanted = set(pks)
     while True:
-        merged = Patient.objects.filter(pk__in=wanted, merged_into__isnull=False)
-        wanted |= set(merged.values_list("merged_into_id", flat=True))
-        # Somebody merged between the two statements: the savepoint lets go of the locks, or the new target's would be
-        # taken out of order.
         try:
             with transaction.atomic():
                 return _lock_all(wanted)
-        except _MergedMeanwhileError:
-            continue
+        except _MergedError as error:
+            # The savepoint lets go of the locks: the targets' would be taken out of order.
+            wanted |= error.targets
 
 
-class _MergedMeanwhileError(Exception):
-    """One of the patients points to somebody who is not among those to lock."""
+class _MergedError(Exception):
+    """Some of the patients point to others that are not among those to lock."""
+
+    def __init__(self, targets: set[int]) -> None:
+        super().__init__()
+        self.targets = targets
 
 
 def _lock_all(pks: set[int]) -> dict[int, Patient]:
     rows = Patient.objects.select_for_update(no_key=True, of=("self",)).filter(pk__in=pks).order_by("pk")
     found = {patient.pk: patient for patient in rows.select_related("merged_into")}
-    if not {patient.merged_into_id for patient in found.values()} - {None} <= pks:
-        raise _MergedMeanwhileError
+    targets = {patient.merged_into_id for patient in found.values() if patient.merged_into_id is not None}
+    if not targets <= pks:
+        raise _MergedError(targets)
     return found
 
 

@@ -214,7 +214,8 @@ def _add(
     ]
     try:
         with transaction.atomic():
-            rows = {row.sop_instance_uid: row for row in Instance.objects.bulk_create(made, batch_size=BATCH)}
+            Instance.objects.insert(made)
+            rows = {row.sop_instance_uid: row for row in made}
     except IntegrityError:
         # Another worker brought one of them, in another study: the studies of these are locked.
         Instance.objects.bulk_create(made, ignore_conflicts=True, batch_size=BATCH)
@@ -265,24 +266,25 @@ def _grow(clinic: Clinic, series: dict[int, Series], growth: dict[int, _Growth])
             **({"has_pixels": True} if grown.has_pixels else {}),
         )
     for pk in study_pks:
-        rows = [grown for series_pk, grown in growth.items() if series[series_pk].study_id == pk]
-        count_series(
-            pk, instances=sum(grown.instances for grown in rows), size_bytes=sum(grown.size_bytes for grown in rows)
-        )
+        of_study = {series_pk: grown for series_pk, grown in growth.items() if series[series_pk].study_id == pk}
+        changes: dict[str, Any] = {
+            "number_of_study_related_instances": F("number_of_study_related_instances")
+            + sum(grown.instances for grown in of_study.values()),
+            "size_bytes": F("size_bytes") + sum(grown.size_bytes for grown in of_study.values()),
+            "updated_at": timezone.now(),
+        }
+        # The series were read after the study was locked.
+        if any(not series[series_pk].number_of_series_related_instances for series_pk in of_study):
+            changes |= _series_counted(pk)
+        Study.objects.filter(pk=pk).update(**changes)
     queue_preparation(clinic, sorted(growth))
 
 
-def count_series(study_pk: int, *, instances: int, size_bytes: int) -> None:
-    """Let a locked study grow, and write how many series of which modalities it has (those with instances)."""
+def _series_counted(study_pk: int) -> dict[str, Any]:
+    """Return how many series of which modalities a locked study has (those with instances), by column."""
     present = Series.objects.filter(study_id=study_pk, number_of_series_related_instances__gt=0)
     modalities = list(present.values_list("modality", flat=True))
-    Study.objects.filter(pk=study_pk).update(
-        modalities_in_study=join_modalities(modalities),
-        number_of_study_related_series=len(modalities),
-        number_of_study_related_instances=F("number_of_study_related_instances") + instances,
-        size_bytes=F("size_bytes") + size_bytes,
-        updated_at=timezone.now(),
-    )
+    return {"modalities_in_study": join_modalities(modalities), "number_of_study_related_series": len(modalities)}
 
 
 def join_modalities(modalities: Iterable[str]) -> str:
