@@ -22,13 +22,14 @@ WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
 # On servers these flows would show the same pages over the same doors, which the rooms' own tests walk on both stacks.
-ONE_STACK = ["anonymised", "hostile_names", "quick_viewer", "requests", "sharing", "upload"]
+ONE_STACK = ["anonymised", "headers", "hostile_names", "quick_viewer", "requests", "sharing", "upload"]
 collect_ignore = [f"test_{name}.py" for name in ONE_STACK] if os.environ["TEST_STACK"] == "servers" else []
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Flows share one installation: keep them on one worker, and begin with them, for they take the longest."""
-    items.sort(key=lambda item: "tests/flows" not in str(item.path))
+    # What the tap has heard is looked at when the others are through.
+    items.sort(key=lambda item: ("tests/flows" not in str(item.path), item.path.stem == "test_tap"))
     for item in items:
         if "tests/flows" in str(item.path):
             # Killing has an installation of its own, so it may run beside the others.

@@ -46,6 +46,8 @@ class Installation:
             "PORTAL_WORKERS": "2",
             "PORTAL_JOB_LEASE_SECONDS": "2",
             "DJANGO_SETTINGS_MODULE": "portal.settings",
+            # Every answer is listened to (tests.flows.tap).
+            "GUNICORN_CMD_ARGS": "--worker-class=tests.flows.tap.TappedWorker",
         }
         if os.environ["TEST_STACK"] == "servers":
             environment |= {
@@ -82,7 +84,7 @@ class Installation:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
-            servers.wait_until(lambda: self.status("/readyz") == 200, "Viewbox", seconds=60)
+            servers.wait_until(lambda: self.status("/readyz") == 200, "Viewbox", seconds=180)
         except SystemExit:
             self.stop()
             raise AssertionError(self.logs()[-4000:]) from None
