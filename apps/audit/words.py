@@ -22,6 +22,7 @@ VERBS: Final[dict[str, str | Promise]] = {
     "arrival.viewed": gettext_lazy("Arrival looked at"),
     "audit.exported": gettext_lazy("Audit exported"),
     "audit.viewed": gettext_lazy("Audit read"),
+    "backup.restored": gettext_lazy("Restored from a backup, beside what is there"),
     "backup.reported": gettext_lazy("Report on the backups taken along"),
     "clinic.changed": gettext_lazy("Clinic changed"),
     "clinic.exported": gettext_lazy("All images of the clinic written to files"),

@@ -16,10 +16,13 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.models import Membership, User
 from apps.accounts.roles import Role
+from apps.backup.continuous import can_copy_database
 from apps.backup.models import Alarm, DatabaseCopy, Drill
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import every_clinic
 from apps.notices.services import send_mail, send_webhook
+from apps.storage.services import places_forecast
+from apps.studies.services import damaged_studies
 
 log = logging.getLogger(__name__)
 
@@ -50,12 +53,35 @@ def watch(now: datetime | None = None) -> list[Alarm]:
 
 
 def troubles(now: datetime) -> Iterator[Trouble]:
-    """Yield what is wrong with copies and drills of every replica."""
-    if not settings.REPLICAS or not (begun_at := _begun_at()):
+    """Yield what is wrong with the images, with the room for them, and with copies and drills of every replica."""
+    yield from _lost_images()
+    yield from _filling_places(now)
+    if not can_copy_database() or not (begun_at := _begun_at()):
         return
     for place in settings.REPLICAS:
         yield from _late_copy(place, begun_at, now)
         yield from _drills(place, begun_at, now)
+
+
+def _lost_images() -> Iterator[Trouble]:
+    with every_clinic():
+        for study in damaged_studies():
+            message = _("%(count)d images of study %(study)s (%(clinic)s) are damaged in every copy.") % {
+                "count": study.lost_instance_count,
+                "study": study.public_id,
+                "clinic": study.clinic.slug,
+            }
+            yield Trouble("images-lost", study.public_id, message)
+
+
+def _filling_places(now: datetime) -> Iterator[Trouble]:
+    for forecast in places_forecast(now.date()):
+        if days := forecast.warn_days(now.date()):
+            message = _("%(place)s will be full in %(days)d days or less: uploads are refused then, reading goes on.") % {
+                "place": forecast.name,
+                "days": days,
+            }
+            yield Trouble(f"place-fills-{days}", forecast.name, message)
 
 
 def _begun_at() -> datetime | None:

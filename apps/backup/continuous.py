@@ -35,6 +35,11 @@ def folder() -> Path:
     return Path(settings.DATA_DIR) / FOLDER
 
 
+def can_copy_database() -> bool:
+    """Whether there is a place for copies, and a database of which this program knows how to make them."""
+    return bool(settings.REPLICAS) and connection.vendor == "sqlite"
+
+
 def back_up(should_stop: threading.Event, *, on_shipped: Callable[[Shipper], None] | None = None) -> None:
     """Copy the database away until told to stop; raises BackupError when the database's own tool ends."""
     folder().mkdir(mode=0o700, parents=True, exist_ok=True)

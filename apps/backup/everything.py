@@ -41,6 +41,8 @@ def restore_everything(*, at: datetime | None = None, place: str = "") -> Outcom
     Path(settings.DATA_DIR).mkdir(mode=0o700, parents=True, exist_ok=True)
     # Whatever arrived after the moment that comes back has no row: it is kept until somebody has looked.
     hold_leftovers()
+    if connection.vendor != "sqlite":
+        raise RestoreRefusedError("Only SQLite is restored by this command: restore PostgreSQL with its own tools.")
     database = Path(str(connection.settings_dict["NAME"]))
     if database.exists():
         raise RestoreRefusedError(

@@ -156,9 +156,7 @@ def _random_moment(links: list[Link]) -> datetime:
 def _settle(report: Report) -> bool:
     """Bring the restored database to this program's tables and check what no page checks; whether to go on."""
     connections.close_all()
-    executor = MigrationExecutor(connection)
-    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
-        call_command("migrate", verbosity=0, interactive=False)
+    bring_up_to_date()
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             for table in sorted({row[0] for row in cursor.execute("PRAGMA foreign_key_check").fetchall()}):
@@ -169,6 +167,13 @@ def _settle(report: Report) -> bool:
         report.fail("master key", error.code, str(error))
         return False
     return True
+
+
+def bring_up_to_date() -> None:
+    """Migrate the restored database to this program's tables, if it is older."""
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        call_command("migrate", verbosity=0, interactive=False)
 
 
 def _look(wanted: Wanted, report: Report) -> None:

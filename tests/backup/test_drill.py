@@ -21,7 +21,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connection
 from django.utils import timezone
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from apps.backup import litestream
 from apps.backup.chain import link_of
@@ -38,7 +38,7 @@ from apps.storage.services import copy_due
 from apps.studies.models import Study
 from tests.studies.files import index, part10
 
-pytestmark = pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="PostgreSQL has a test of its own")
+pytestmark = pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="PostgreSQL is not copied")
 
 PLACE = "replica-nas"
 
@@ -138,7 +138,7 @@ SPOILED_DATABASE = {
 
 
 @pytest.fixture
-def place(tmp_path: Path, settings: SettingsWrapper) -> Path:
+def place(tmp_path: Path, settings: Settings) -> Path:
     """An empty second place."""
     disk = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": str(tmp_path / "nas")}}
     settings.STORAGES = settings.STORAGES | {PLACE: disk}

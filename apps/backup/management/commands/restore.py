@@ -1,7 +1,11 @@
-"""Restore from a storage place."""
+"""Restore everything, or a study, a patient or a clinic beside what is there."""
 
 from __future__ import annotations
 
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -9,17 +13,23 @@ from django.utils.dateparse import parse_datetime
 from django.utils.timezone import is_naive, make_aware
 from django.utils.translation import gettext as _
 
+from apps.backup.beside import restore_beside
 from apps.backup.errors import BackupError
 from apps.backup.everything import restore_everything
+from apps.backup.older import Selection, read_out
+from apps.backup.restoring import choose_place
 from apps.keys.errors import KeyUnavailableError
 from apps.storage.errors import StorageError
 from apps.storage.services import release_leftovers
 
 
 class Command(BaseCommand):
-    """`manage.py restore [--at TIME] [--place NAME]`: everything, on a machine where nothing is."""
+    """`manage.py restore [--at TIME]`: everything, where nothing is; with `--clinic`, into the running portal."""
 
-    help = "Restore the database from a storage place and the master key; the images follow by themselves."
+    help = (
+        "Restore the database from a storage place and the master key; the images follow by themselves. With --clinic: "
+        "bring a study, a patient or a clinic as of a time into the running portal; nothing there is replaced."
+    )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,13 +38,20 @@ class Command(BaseCommand):
         parser.add_argument(
             "--place", default="", help="from this place of PORTAL_REPLICAS; default: the first that can"
         )
-
+        parser.add_argument("--clinic", default="", metavar="SLUG", help="into the running portal: this clinic")
+        parser.add_argument("--study", default="", metavar="ID", help="with --clinic: this study (public id or UID)")
+        parser.add_argument("--patient", default="", metavar="ID", help="with --clinic: this patient (public id)")
+        parser.add_argument("--child", metavar="FOLDER", type=Path, help="used by the command itself")
         parser.add_argument(
             "--accept", action="store_true", help="after a restore: everything needed is there, tidy up as always"
         )
 
     def handle(self, *args: Any, at: str | None, place: str, accept: bool, **options: Any) -> None:
         """Restore, and say from where and until when."""
+        if options["child"]:
+            selection = Selection(**json.loads(sys.stdin.buffer.read()))
+            read_out(selection, options["child"], sys.stdout.buffer)
+            return
         if accept:
             release_leftovers()
             self.stdout.write(_("What has no row in the database is removed again, as always."))
@@ -45,9 +62,17 @@ class Command(BaseCommand):
         if when is not None and is_naive(when):
             when = make_aware(when)
         try:
-            outcome = restore_everything(at=when, place=place)
+            if options["clinic"]:
+                self._restore_beside(options["clinic"], options["study"], options["patient"], place, when)
+            elif options["study"] or options["patient"]:
+                raise CommandError(_("Say of which clinic (--clinic)."))
+            else:
+                self._restore_everything(place, when)
         except (BackupError, KeyUnavailableError, StorageError) as error:
             raise CommandError(str(error)) from None
+
+    def _restore_everything(self, place: str, when: datetime | None) -> None:
+        outcome = restore_everything(at=when, place=place)
         self.stdout.write(
             _("The database is back as of %(until)s, from %(place)s.")
             % {"until": outcome.restored.until.strftime("%Y-%m-%d %H:%M:%S UTC"), "place": outcome.restored.place}
@@ -59,4 +84,24 @@ class Command(BaseCommand):
                     "copies at once, and copied back while the portal runs."
                 )
                 % {"count": outcome.missing_count, "total": outcome.blob_count}
+            )
+
+    def _restore_beside(self, clinic: str, study: str, patient: str, place: str, when: datetime | None) -> None:
+        if when is None:
+            raise CommandError(_("Say as of when (--at)."))
+        brought = restore_beside(Selection(choose_place(place)[0], when.isoformat(), clinic, study, patient))
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(brought.outcomes.items()))
+        self.stdout.write(
+            _("%(studies)d studies as of %(until)s: %(counts)s; %(documents)d documents taken.")
+            % {
+                "studies": brought.study_count,
+                "until": brought.until,
+                "counts": counts or _("no images"),
+                "documents": brought.document_count,
+            }
+        )
+        if brought.failures:
+            self.stderr.write("\n".join(brought.failures))
+            raise CommandError(
+                _("%(count)d files could not be read; all others are back.") % {"count": len(brought.failures)}
             )
