@@ -15,10 +15,13 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from apps.audit.services import trail_health
+from apps.clinics.scoping import every_clinic
 from apps.ingest.services import scanner_health
 from apps.jobs import services as jobs
 from apps.jobs.models import Periodic
 from apps.storage import services as storage
+from apps.studies.models import Study
+from apps.studies.services import damaged_studies
 
 # The order of the start page; what is not named comes last.
 ORDER = ("clinics", "billing", "accounts", "ingest", "links", "storage", "jobs", "audit")
@@ -77,6 +80,9 @@ class PortalAdminSite(AdminSite):
             "title": _("Health"),
             "storage": storage.health(),
             "places": storage.places_report(),
+            "forecasts": storage.places_forecast(),
+            "filling": list(storage.clinics_forecast()),
+            "damaged": _damaged_studies(),
             "jobs": jobs.health(),
             "periodic": Periodic.objects.order_by("name"),
             "trail": trail_health(),
@@ -84,3 +90,9 @@ class PortalAdminSite(AdminSite):
             "database": connection.vendor,
         }
         return TemplateResponse(request, "admin/health.html", context)
+
+
+def _damaged_studies() -> list[Study]:
+    """Return the studies that have lost images, the first fifty: their public ids, and nobody's name."""
+    with every_clinic():
+        return list(damaged_studies()[:50])

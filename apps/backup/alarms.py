@@ -77,7 +77,7 @@ def _lost_images() -> Iterator[Trouble]:
 def _filling_places(now: datetime) -> Iterator[Trouble]:
     for forecast in places_forecast(now.date()):
         if days := forecast.warn_days(now.date()):
-            message = _("%(place)s will be full in %(days)d days or less: uploads are refused then, reading goes on.") % {
+            message = _("%(place)s will be full in %(days)d days or less: then uploads are refused.") % {
                 "place": forecast.name,
                 "days": days,
             }

@@ -129,7 +129,7 @@ class DiskPlace(Place):
             raise
         return len(files)
 
-    def open(self, name: str, size_bytes: int) -> PlaceReader:
+    def open(self, name: str, size_bytes: int, *, is_urgent: bool = False) -> PlaceReader:
         with _explained():
             return _DiskReader(self.path_of(name), size_bytes)
 

@@ -76,6 +76,7 @@ class Blob(ClinicOwned):
     class Meta:
         indexes = [
             models.Index(fields=["id"], condition=models.Q(state="stored", page__isnull=True), name="blob_to_note"),
+            models.Index(fields=["lost_at"], condition=models.Q(lost_at__isnull=False), name="blob_lost"),
             models.Index(
                 fields=["id"], condition=models.Q(state="stored", copied_at__isnull=True), name="blob_to_copy"
             ),
@@ -175,3 +176,30 @@ class Erasure(ClinicOwned):
 
     class Meta:
         indexes = [models.Index(fields=["clinic", "-erased_at"], name="erasures_by_date")]
+
+
+class CapacitySample(models.Model):
+    """How much was stored at the end of a day: in one place, or by one clinic."""
+
+    day = models.DateField()
+    place = models.CharField(max_length=40, blank=True)
+    clinic = models.ForeignKey("clinics.Clinic", on_delete=models.CASCADE, null=True, blank=True, related_name="+")
+    used_bytes = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["day", "place"], condition=models.Q(clinic__isnull=True), name="sample_of_a_place"
+            ),
+            models.UniqueConstraint(
+                fields=["day", "clinic"], condition=models.Q(clinic__isnull=False), name="sample_of_a_clinic"
+            ),
+        ]
+
+
+class CapacityNotice(models.Model):
+    """That a clinic was told how few days its plan still lasts; gone when there is time again."""
+
+    clinic = models.OneToOneField("clinics.Clinic", on_delete=models.CASCADE, related_name="+")
+    warn_days = models.PositiveSmallIntegerField()
+    told_at = models.DateTimeField(default=timezone.now)

@@ -95,8 +95,11 @@ class Place(ABC):
         """Write small objects, sharing the waiting for durability; after an error none of them counts as written."""
 
     @abstractmethod
-    def open(self, name: str, size_bytes: int) -> PlaceReader:
+    def open(self, name: str, size_bytes: int, *, is_urgent: bool = False) -> PlaceReader:
         """Open an object that was written with this size; raises BlobMissingError or CorruptBlobError.
+
+        `is_urgent`: somebody waits and another place can be asked, so that one that is slow is soon given up
+        (PlaceUnavailableError).
 
         A place may notice either only at the first read.
         """

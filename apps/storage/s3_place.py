@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, IncompleteReadError
+from django.conf import settings
 from storages.backends.s3 import S3Storage
 from urllib3.exceptions import HTTPError
 
@@ -33,6 +35,7 @@ from apps.storage.errors import (
 from apps.storage.places import NAME, Place, PlaceReader, PlaceWriter, StoredObject, batches
 
 if TYPE_CHECKING:
+    from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
 
 logger = logging.getLogger(__name__)
@@ -50,6 +53,17 @@ CONNECTION_CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 4},
     tcp_keepalive=True,
 )
+# Where every byte has a copy elsewhere, nobody waits for a service that is slow or hangs (F10).
+REPLICATED_CONFIG = CONNECTION_CONFIG.merge(
+    Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 2})
+)
+URGENT_CONFIG = CONNECTION_CONFIG.merge(
+    Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1})
+)
+URGENT_SECONDS = 2.0
+URGENT_BYTES_PER_SECOND = 1024 * 1024
+"""A range of that many bytes may take a second more."""
+PIECE_BYTES = 64 * 1024
 MISSING = {"NoSuchKey", "404", "NotFound"}
 EXISTING = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
@@ -68,9 +82,11 @@ def _forget_clients() -> None:
 os.register_at_fork(after_in_child=_forget_clients)
 
 
-def _client_of(storage: S3Storage) -> "S3Client":
+def _client_of(storage: S3Storage, config: Config) -> "S3Client":
     """Return the process's one client for this configuration; boto3 clients serve many threads, sessions do not."""
     wanted = (
+        config.connect_timeout,
+        config.read_timeout,
         storage.endpoint_url,
         storage.region_name,
         storage.access_key,
@@ -94,7 +110,7 @@ def _client_of(storage: S3Storage) -> "S3Client":
                 region_name=storage.region_name,
                 use_ssl=storage.use_ssl,
                 verify=storage.verify,
-                config=CONNECTION_CONFIG.merge(storage.client_config),
+                config=config.merge(storage.client_config),
             )
         return _clients[wanted]
 
@@ -128,8 +144,9 @@ class S3Place(Place):
         self.prefix: str = f"{storage.location.strip('/')}/" if storage.location.strip("/") else ""
         # Encryption at the service's side, storage class and the like, as the operator set them.
         self.parameters: dict[str, Any] = storage.get_object_parameters("")
+        self._storage = storage
         with _explained():
-            self.client = _client_of(storage)
+            self.client = _client_of(storage, REPLICATED_CONFIG if settings.REPLICAS else CONNECTION_CONFIG)
 
     @classmethod
     def from_storage(cls, storage: S3Storage) -> Self:
@@ -146,8 +163,11 @@ class S3Place(Place):
                 for _ in pool.map(lambda each: self.put(self.key_of(each[0]), each[1]), group):
                     pass
 
-    def open(self, name: str, size_bytes: int) -> PlaceReader:
-        return _S3Reader(self, self.key_of(name), size_bytes)
+    def open(self, name: str, size_bytes: int, *, is_urgent: bool = False) -> PlaceReader:
+        if not is_urgent:
+            return _S3Reader(self, self.client, self.key_of(name), size_bytes)
+        with _explained():
+            return _UrgentReader(self, _client_of(self._storage, URGENT_CONFIG), self.key_of(name), size_bytes)
 
     def delete(self, names: Iterable[str]) -> None:
         for group in batches(names, DELETE_BATCH):
@@ -339,25 +359,27 @@ class _S3Writer(PlaceWriter):
 class _S3Reader(PlaceReader):
     """Nothing is asked of the service before the first read."""
 
-    def __init__(self, place: S3Place, key: str, size_bytes: int) -> None:
-        self._place, self._key, self._size_bytes = place, key, size_bytes
+    attempts = READ_ATTEMPTS
+
+    def __init__(self, place: S3Place, client: "S3Client", key: str, size_bytes: int) -> None:
+        self._place, self._client, self._key, self._size_bytes = place, client, key, size_bytes
 
     def read(self, offset: int, length: int) -> Buffer:
-        for attempt in range(1, READ_ATTEMPTS + 1):
+        for attempt in range(1, self.attempts + 1):
             try:
                 with _explained():
                     return self._read_once(offset, length)
             except PlaceUnavailableError as error:
                 # boto3 repeats requests, but not a body that breaks off.
                 is_broken_off = isinstance(error.__cause__, (HTTPError, HTTPClientError, IncompleteReadError))
-                if attempt == READ_ATTEMPTS or not is_broken_off:
+                if attempt == self.attempts or not is_broken_off:
                     raise
                 logger.warning("A read from the S3 service broke off, trying again.")
         raise AssertionError("The last attempt returns or raises.")
 
     def _read_once(self, offset: int, length: int) -> bytes:
         try:
-            answer = self._place.client.get_object(
+            answer = self._client.get_object(
                 Bucket=self._place.bucket, Key=self._key, Range=f"bytes={offset}-{offset + length - 1}"
             )
         except ClientError as error:
@@ -367,7 +389,25 @@ class _S3Reader(PlaceReader):
         with answer["Body"] as body:
             if answer.get("ContentRange", "").rpartition("/")[2] != str(self._size_bytes):
                 raise CorruptBlobError("The stored bytes do not have the size they were written with.")
-            return body.read()
+            return self._body(body, length)
+
+    def _body(self, body: "StreamingBody", length: int) -> bytes:
+        return body.read()
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+class _UrgentReader(_S3Reader):
+    """Gives up what is slow at once: the next place has it too."""
+
+    attempts = 1
+
+    def _body(self, body: "StreamingBody", length: int) -> bytes:
+        deadline = time.monotonic() + URGENT_SECONDS + length / URGENT_BYTES_PER_SECOND
+        data = bytearray()
+        while piece := body.read(PIECE_BYTES):
+            data += piece
+            if time.monotonic() > deadline and len(data) < length:
+                raise PlaceUnavailableError("The S3 service is too slow.")
+        return bytes(data)

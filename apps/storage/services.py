@@ -4,7 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from django.conf import settings
@@ -17,7 +17,8 @@ from apps.clinics.scoping import every_clinic
 from apps.jobs.services import wake_periodic
 from apps.keys.errors import KeyUnavailableError
 from apps.keys.services import check_master_key, wrap_data_keys
-from apps.storage.copies import all_places
+from apps.storage.capacity import clinics_forecast, local_free_bytes, places_forecast
+from apps.storage.copies import all_places, places_to_write
 from apps.storage.crypto import HEADER_BYTES, Buffer, Decryptor, Encryptor
 from apps.storage.data_keys import data_key_of
 from apps.storage.erasures import Entry as ErasureEntry
@@ -27,7 +28,7 @@ from apps.storage.erasures import known_entries as known_erasures
 from apps.storage.erasures import new_entry as new_erasure
 from apps.storage.erasures import read_entries as read_erasures
 from apps.storage.erasures import remember as remember_erasure
-from apps.storage.errors import BlobDestroyedError, PlaceFullError, StorageError
+from apps.storage.errors import BlobDestroyedError, PlaceFullError, PlaceUnavailableError, StorageError
 from apps.storage.keyring import describes, say_anew
 from apps.storage.keyring import refresh as write_keyring
 from apps.storage.models import Blob, Copy, KeyringPage
@@ -54,6 +55,7 @@ __all__ = [
     "adopt_pages",
     "announce_erasure",
     "check_room",
+    "clinics_forecast",
     "copy_due",
     "describes",
     "destroy",
@@ -70,6 +72,7 @@ __all__ = [
     "object_name",
     "open_blob",
     "place_named",
+    "places_forecast",
     "places_report",
     "read_erasures",
     "read_keyring",
@@ -252,10 +255,14 @@ def used_bytes(clinic: Clinic) -> int:
 def check_room() -> None:
     """Raise PlaceFullError while less is free than is kept for everything but uploads: records, sign-ins, the database.
 
-    A local disk is asked each time (one system call); a bucket says nothing of its room.
+    Asked are the disk of the database and the place that the next upload is offered to first. A local disk is asked
+    each time (one system call); a bucket says nothing of its room.
     """
-    free_bytes = place_named(PRIMARY).free_bytes()
-    if free_bytes is not None and free_bytes < settings.MIN_FREE_BYTES:
+    room = [local_free_bytes()]
+    with suppress(PlaceUnavailableError):
+        # One that does not answer is passed over by what is written, too.
+        room.append(place_named(places_to_write()[0]).free_bytes() or room[0])
+    if min(room) < settings.MIN_FREE_BYTES:
         raise PlaceFullError
 
 

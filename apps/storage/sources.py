@@ -66,7 +66,8 @@ class Sources:
     def _open(self) -> PlaceReader:
         if self._stored is None:
             place = place_named(self._places[0])
-            self._stored = place.open(self._blob.object_name, self._blob.ciphertext_bytes)
+            is_urgent = len(self._places) > 1
+            self._stored = place.open(self._blob.object_name, self._blob.ciphertext_bytes, is_urgent=is_urgent)
         return self._stored
 
     def _give_up(self, error: StorageError) -> None:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from apps.jobs.services import periodic
-from apps.storage import erasures, keyring, replication, scrub, sweep
+from apps.storage import capacity, erasures, filling, keyring, replication, scrub, sweep
 
 SCRUB_EVERY = timedelta(minutes=5)
 
@@ -55,3 +55,10 @@ def tend_keyring() -> None:
     """Look that every place has the keyring and the erasure list."""
     keyring.tend()
     erasures.spread()
+
+
+@periodic("storage.capacity", every_seconds=6 * 3600)
+def watch_capacity() -> None:
+    """Note how full everything is, and tell clinics ahead."""
+    capacity.sample()
+    filling.tell_owners()

@@ -37,6 +37,8 @@ class Study(InEdition):
     number_of_study_related_series = models.PositiveIntegerField(default=0)
     number_of_study_related_instances = models.PositiveIntegerField(default=0)
     size_bytes = models.PositiveBigIntegerField(default=0)
+    # Images that no place has whole any more (`apps.studies.damaged`).
+    lost_instance_count = models.PositiveIntegerField(default=0, editable=False)
     # Of a de-identified copy: the public id of the study it was made from; the audit trail goes on under that name.
     source_reference = models.CharField(max_length=22, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -62,6 +64,7 @@ class Study(InEdition):
             models.Index(fields=["clinic", "edition", "dicom_patient_id", "id"], name="study_by_patient_id"),
             models.Index(fields=["clinic", "edition", "accession_number", "id"], name="study_by_accession"),
             models.Index(fields=["clinic", "edition", "-created_at", "-id"], name="study_by_arrival"),
+            models.Index(fields=["id"], condition=models.Q(lost_instance_count__gt=0), name="study_damaged"),
         ]
 
     @property

@@ -8,6 +8,7 @@ from django.db import DatabaseError, transaction
 
 from apps.storage.errors import StorageError
 from apps.studies import preparation
+from apps.studies.damaged import damaged_studies, mark_damaged
 from apps.studies.documents import check_document, picture_alone, title_of
 from apps.studies.erasing import Doomed, erase_clinic, erase_patient, erase_studies, goes_along, replay_erasures
 from apps.studies.errors import NoThumbnailError
@@ -38,12 +39,14 @@ __all__ = [
     "StudyPage",
     "check_document",
     "count",
+    "damaged_studies",
     "erase_clinic",
     "erase_patient",
     "erase_studies",
     "goes_along",
     "index_instances",
     "lock_instance",
+    "mark_damaged",
     "picture_alone",
     "rebuild",
     "replace_version",

@@ -10,6 +10,7 @@ from django.db import connection
 from apps.clinics.scoping import clinic_scope
 from apps.jobs.models import Job
 from apps.jobs.services import periodic, register
+from apps.studies import damaged
 from apps.studies.indexing import PREPARE
 from apps.studies.models import Series
 from apps.studies.preparation import prepare
@@ -58,3 +59,9 @@ def refresh_statistics() -> None:
         cursor.execute("PRAGMA analysis_limit = 1000")
         for table in ("studies_study", "studies_studyterm", "studies_series", "studies_instance", "patients_patient"):
             cursor.execute(f"ANALYZE {table}")
+
+
+@periodic("studies.mark_damaged", every_seconds=60)
+def mark_damaged() -> None:
+    """Mark studies of which an image is lost in every place."""
+    damaged.mark_damaged()
