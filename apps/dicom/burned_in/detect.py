@@ -7,7 +7,7 @@ A picture is (rows, columns) or (rows, columns, 3) of unsigned bytes.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,10 @@ from PIL import Image
 
 from .boxes import Box, without_inner
 from .ink import fitted, planes
+from .lines import lines_of
 from .models import DETECTION, session
-from .reading import Line, read, speaks_of
+from .plausible import READABLE, Found, plausible, read_either_way, reads_like_text
+from .reading import Line, speaks_of
 
 Picture = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float32]
@@ -33,7 +35,7 @@ MAX_SCALE: Final = 2.5
 OVERVIEW: Final = 400_000
 STROKES: Final = 800_000
 """And so many for a large film as a whole, and for its parts with strokes, where small letters are looked for."""
-TURNED: Final = 0.75
+TURNED: Final = 0.8
 """Scale of the turned look, of that of the upright one."""
 # Above this a picture is looked at whole at its reduced size, and closely only where it has strokes.
 LARGE: Final = 700_000
@@ -41,31 +43,14 @@ CELL: Final = 32
 COLOURED: Final = 60
 COLOURS: Final = 0.01
 """A pixel whose samples differ by more has a colour; so many of them, and a picture has flow or the like in it."""
-PLAIN: Final = 0.66
+FLOW: Final = 0.8
+"""How many pixels the detector is given of each rendering of a picture with colours, of those of one without."""
+COARSE: Final = 0.45
+"""Scale of one more look at a small picture, of the first."""
+PLAIN: Final = 0.6
 """Scale of the look at the picture as it is, of that at its whiteness."""
 MAX_UNSURE: Final = 12
 """How many doubtful places are read in one picture."""
-LARGE_LETTERS: Final = 18
-SHARP: Final = 0.55
-# How sure the reader must be of its letters: where much speaks for text, of a single letter, where little does.
-LEGIBLE: Final = 0.4
-LONG_LEGIBLE: Final = 0.2
-SINGLE_LEGIBLE: Final = 0.6
-READABLE: Final = 0.7
-FLOW_SHARP: Final = 0.8
-FLOW_LEGIBLE: Final = 0.5
-FLOW_READABLE: Final = 0.8
-LARGEST: Final = 0.08
-"""A line that covers more of the picture than this part must be read without any doubt."""
-MAX_READ: Final = 60
-"""So many places are read; a page with more is full of text."""
-
-
-class Found(NamedTuple):
-    """Text in a picture, and how sure the detector is of it, 0 to 1."""
-
-    box: Box
-    score: float
 
 
 def find_text(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
@@ -76,13 +61,15 @@ def find_text(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
     boxes: list[Box] = []
     for number, (shown, found) in enumerate(_found(picture, 1.0)):
         clear = [each for each in found if each.score >= SURE]
-        sure = _plausible(shown, brightest(shown), clear, seeds, boxes, has_flow=number > 0)
+        sure = plausible(shown, brightest(shown), clear, seeds, boxes, has_flow=number > 0)
         unsure = [each for each in found if each.score < SURE and not any(box.meets(each.box) for box in sure + boxes)]
         unsure.sort(key=lambda each: -each.score)
-        read_ = [each.box for each in unsure[:MAX_UNSURE] if _reads_like_text(_read_either_way(shown, each.box), seeds)]
+        most = MAX_UNSURE if number == 0 else MAX_UNSURE // 3
+        read_ = [each.box for each in unsure[:most] if reads_like_text(read_either_way(shown, each.box), seeds)]
         boxes += sure + read_
     whole = planes(picture)
-    return without_inner([fitted(whole, box).grown(1).within(columns, rows) for box in boxes])
+    lines = [*boxes, *lines_of(without_inner(boxes))]
+    return without_inner([fitted(whole, box).grown(1).within(columns, rows) for box in without_inner(lines)])
 
 
 def find_readable(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
@@ -90,7 +77,7 @@ def find_readable(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
     if min(picture.shape[:2]) < 8:
         return []
     boxes: list[Box] = []
-    for shown, found in _found(picture, 0.45):
+    for shown, found in _found(picture, 0.4):
         new = [each.box for each in found if not any(box.holds(each.box) for box in boxes)]
         boxes += [box for box in without_inner(new) if is_readable(shown, box, seeds)]
     return without_inner(boxes)
@@ -102,7 +89,15 @@ def _found(picture: Picture, effort: float) -> Iterator[tuple[Picture, list[Foun
         found: list[Found] = []
         for part, scale in parts:
             found += _look(shown, part, scale) + _look_turned(shown, part, scale * TURNED)
+        if shown is not picture and effort >= 1.0 and shown.shape[0] * shown.shape[1] <= LARGE:
+            # Large letters, and small ones on flow, are found when they are small.
+            found += _look(shown, *_coarse(parts))
         yield shown, found
+
+
+def _coarse(parts: list[tuple[Box, float]]) -> tuple[Box, float]:
+    part, scale = parts[0]
+    return part, max(0.6, scale * COARSE)
 
 
 def renderings(picture: Picture, effort: float = 1.0) -> list[tuple[Picture, list[tuple[Box, float]]]]:
@@ -119,18 +114,18 @@ def renderings(picture: Picture, effort: float = 1.0) -> list[tuple[Picture, lis
         return [(picture, looks(picture, effort))]
     rows, columns = least.shape
     down, across = np.flatnonzero(colours.mean(axis=1) > 0.02), np.flatnonzero(colours.mean(axis=0) > 0.02)
-    parts = looks(least, effort)
+    parts = looks(least, effort * FLOW)
     out = [(least, parts), (picture, [(part, scale * PLAIN) for part, scale in parts])]
     if len(down) and len(across):
         flow = Box(int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1).grown(8).within(columns, rows)
         if flow.area < 0.6 * rows * columns:
-            out.append((greatest, [(flow, min(scale for _, scale in parts))]))
+            out.append((greatest, [(flow, PLAIN * min(scale for _, scale in parts))]))
     return out
 
 
 def is_readable(picture: Picture, box: Box, seeds: Sequence[str] = ()) -> bool:
     """Return whether what stands in a box can be read, or speaks of somebody the header knows."""
-    return _is_read(_read_either_way(picture, box), seeds)
+    return _is_read(read_either_way(picture, box), seeds)
 
 
 def _is_read(line: Line, seeds: Sequence[str]) -> bool:
@@ -299,87 +294,3 @@ def _united(
             else:
                 here += 1
     return np.array([root(number) for number in range(len(parents))], dtype=np.int64)
-
-
-def _plausible(
-    picture: Picture,
-    grey: Map,
-    found: list[Found],
-    seeds: Sequence[str],
-    known: Sequence[Box] = (),
-    *,
-    has_flow: bool = False,
-) -> list[Box]:
-    """Leave out what is not text: edges of bones, flow in colours, soft shapes. Nobody could read anything there."""
-    kept: list[Box] = []
-    unread = MAX_READ
-    # The largest first: what lies within a line that was kept is a part of it, within one that was not it may be one.
-    for each in sorted(found, key=lambda one: -one.box.area):
-        if any(other.holds(each.box) for other in (*kept, *known)):
-            continue
-        if _stands_alone(grey, each):
-            kept.append(each.box)
-            continue
-        unread -= 1
-        if unread < 0 or _is_plausible(picture, grey, each, seeds, has_flow=has_flow):
-            kept.append(each.box)
-    return kept
-
-
-def _stands_alone(grey: Map, found: Found) -> bool:
-    """Return whether a line stands on plain ground, which tissue does not: it need not be read."""
-    box = found.box
-    if found.score < 0.75 or min(box.width, box.height) < 6:
-        return False
-    cut = grey[box.top : box.bottom, box.left : box.right]
-    edge = np.concatenate((cut[0], cut[-1], cut[:, 0], cut[:, -1]))
-    ground = float(np.median(edge))
-    is_plain = np.abs(edge - ground) <= 6
-    return float(is_plain.mean()) > 0.97 and float((np.abs(cut - ground) <= 6).mean()) > 0.4
-
-
-def _is_plausible(picture: Picture, grey: Map, found: Found, seeds: Sequence[str], *, has_flow: bool = False) -> bool:
-    box = found.box
-    rows, columns = picture.shape[:2]
-    line = _read_either_way(picture, box)
-    count = len(line.letters)
-    is_large = min(box.width, box.height) > max(LARGE_LETTERS, min(rows, columns) // 20)
-    is_long = max(box.width, box.height) > 3.5 * min(box.width, box.height) and found.score > 0.9
-    if box.area > rows * columns * LARGEST:
-        needed = 0.95
-    elif has_flow:
-        # Where flow shows as bright as letters only what reads well is text; the look at the whiteness finds the rest.
-        if count < 2:
-            return speaks_of(line, seeds)
-        needed = FLOW_LEGIBLE if _sharpness(grey, box) > FLOW_SHARP else FLOW_READABLE
-    elif is_large or _sharpness(grey, box) < SHARP:
-        needed = READABLE
-    elif count > 1:
-        needed = LONG_LEGIBLE if is_long else LEGIBLE
-    else:
-        needed = SINGLE_LEGIBLE
-    return (count > 0 and line.confidence >= needed) or speaks_of(line, seeds)
-
-
-def _sharpness(grey: Map, box: Box) -> float:
-    """Return the steepest edges, over two pixels, as a part of all contrast: letters are drawn, anatomy is not."""
-    cut = grey[box.top : box.bottom, box.left : box.right]
-    if min(cut.shape) < 5:
-        return 1.0
-    contrast = float(np.percentile(cut, 98) - np.percentile(cut, 2))
-    down = np.percentile(np.abs(cut[2:] - cut[:-2]), 95)
-    across = np.percentile(np.abs(cut[:, 2:] - cut[:, :-2]), 95)
-    return float(max(down, across)) / max(contrast, 1.0)
-
-
-def _read_either_way(picture: Picture, box: Box) -> Line:
-    """Read a box as a horizontal line, or as a vertical one from below or from above, whichever reads best."""
-    cut = picture[box.top : box.bottom, box.left : box.right]
-    if box.height <= 1.5 * box.width:
-        return read(np.ascontiguousarray(cut))
-    turned = [read(np.ascontiguousarray(np.rot90(cut, turns))) for turns in (1, 3)]
-    return max(turned, key=lambda line: line.confidence)
-
-
-def _reads_like_text(line: Line, seeds: Sequence[str]) -> bool:
-    return (len(line.letters) >= 3 and line.confidence >= 0.8) or speaks_of(line, seeds)

@@ -20,6 +20,8 @@ _FAINTEST: Final = 14.0
 """Grey levels between letters and ground below which nothing is told apart."""
 _MEANINGLESS: Final = 0.04
 """So many strokes above and below a line, as a part of the pixels there, and strokes beside it mean nothing."""
+_STRONG: Final = 60.0
+"""Letters that stand out less are looked for only where nothing else does."""
 _CLEAN: Final = 0.008
 """So few, and even what stands further off along the line belongs to it."""
 
@@ -82,17 +84,15 @@ def _thin(cut: Cut, reach: int) -> Cut:
     """Return how much each sample stands out from both of its sides, across or down; dark ones are negative."""
     out = np.zeros_like(cut)
     for axis in (0, 1):
-        if cut.shape[axis] <= 2 * reach:
+        along = np.moveaxis(cut, axis, 0)
+        if len(along) <= 2 * reach:
             continue
-        edge = [(reach, reach) if each == axis else (0, 0) for each in range(3)]
-        padded = np.pad(cut, edge, mode="edge")
-        length = cut.shape[axis]
-        before = np.take(padded, range(length), axis=axis)
-        after = np.take(padded, range(2 * reach, 2 * reach + length), axis=axis)
-        bright = np.maximum(np.minimum(cut - before, cut - after), 0)
-        dark = np.maximum(np.minimum(before - cut, after - cut), 0)
-        stands = np.where(bright >= dark, bright, -dark)
-        out = np.where(np.abs(stands) > np.abs(out), stands, out)
+        before = np.concatenate((np.repeat(along[:1], reach, axis=0), along[:-reach]))
+        after = np.concatenate((along[reach:], np.repeat(along[-1:], reach, axis=0)))
+        least, most = np.minimum(before, after), np.maximum(before, after)
+        stands = np.maximum(along - most, 0) - np.maximum(least - along, 0)
+        there = np.moveaxis(out, axis, 0)
+        np.copyto(there, stands, where=np.abs(stands) > np.abs(there))
     return out
 
 
@@ -115,13 +115,13 @@ def _followed(whole: Cut, box: Box, ink: Ink) -> Box:
     reach = 8 * box.height
     left, right = max(0, box.left - reach), min(columns, box.right + reach)
     top, bottom = max(0, box.top - box.height), min(rows, box.bottom + box.height)
-    strokes = _is_ink(whole[top:bottom, left:right], ink, box.height)
+    strokes = _without_lines(_is_ink(whole[top:bottom, left:right], ink, box.height), max(8, box.height))
     first = box.top - top
     line = strokes[first : first + box.height]
     around = np.concatenate((strokes[:first], strokes[first + box.height :]))
     beside = float(around.mean()) if around.size else 1.0
-    if beside > _MEANINGLESS:
-        end = max(2, round(0.35 * box.height))
+    if beside > (_MEANINGLESS if ink.contrast > _STRONG else _CLEAN):
+        end = max(2, round(0.35 * box.height), min(10, box.height))
         return Box(max(0, box.left - end), box.top, min(columns, box.right + end), box.bottom)
     amounts = line.sum(axis=0)
     usual = amounts[box.left - left : box.right - left]
@@ -143,6 +143,18 @@ def _followed(whole: Cut, box: Box, ink: Ink) -> Box:
         min(columns, box.right + after + (more if after else 0)),
         box.bottom,
     )
+
+
+def _without_lines(strokes: Mask, length: int) -> Mask:
+    """Return the strokes without those that run so far along the line: frames and scales, but no letter."""
+    if strokes.shape[1] < length:
+        return strokes
+    sums = np.pad(np.cumsum(strokes, axis=1), ((0, 0), (1, 0)))
+    is_full = sums[:, length:] - sums[:, :-length] >= length
+    marks = np.zeros((strokes.shape[0], strokes.shape[1] + 1), np.int32)
+    marks[:, : is_full.shape[1]] += is_full
+    marks[:, length : length + is_full.shape[1]] -= is_full
+    return strokes & (np.cumsum(marks, axis=1)[:, :-1] <= 0)
 
 
 def _reach(is_letter: Mask, gap: int) -> int:

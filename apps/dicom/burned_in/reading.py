@@ -13,7 +13,7 @@ from PIL import Image
 from .models import RECOGNITION, session
 
 _HEIGHT: Final = 48
-_MAX_WIDTH: Final = 448
+_MAX_WIDTH: Final = 320
 """Of a longer line the middle is read: whether it is text shows there too, and reading costs by the width."""
 _MIN_SEED: Final = 4
 _ALIKE: Final = 0.75

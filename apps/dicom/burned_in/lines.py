@@ -1,0 +1,55 @@
+"""Boxes that belong to one line of text."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from .boxes import Box
+
+COVERED: Final = 0.8
+"""A box of which so much lies in another is not looked at by itself."""
+
+
+def is_part(box: Box, others: Sequence[Box]) -> bool:
+    """Return whether a box is all but a little of one that is text already: another look at the same line."""
+    for other in others:
+        both = Box(
+            max(box.left, other.left),
+            max(box.top, other.top),
+            min(box.right, other.right),
+            min(box.bottom, other.bottom),
+        )
+        if both.width > 0 and both.height > 0 and both.area >= COVERED * box.area:
+            return True
+    return False
+
+
+def is_in_line(box: Box, line: Box) -> bool:
+    """Return whether a box goes on a line of text: as high, at its height, and not further from its end than a word."""
+    if line.height > line.width:
+        box = Box(box.top, box.left, box.bottom, box.right)
+        line = Box(line.top, line.left, line.bottom, line.right)
+    apart = max(box.left - line.right, line.left - box.right)
+    return (
+        box.width < 6 * line.height
+        and box.height < 1.2 * line.height + 2
+        and abs(box.top + box.bottom - line.top - line.bottom) < 0.7 * line.height
+        and -line.height < apart < 1.5 * line.height
+    )
+
+
+def lines_of(boxes: Sequence[Box]) -> list[Box]:
+    """Return whole lines of the boxes that stand in one: their ink is told better, and where it ends."""
+    lines: list[Box] = []
+    for box in sorted(boxes):
+        for number, line in enumerate(lines):
+            if is_in_line(box, line):
+                lines[number] = Box(
+                    min(line.left, box.left),
+                    min(line.top, box.top),
+                    max(line.right, box.right),
+                    max(line.bottom, box.bottom),
+                )
+                break
+        else:
+            lines.append(box)
+    return lines

@@ -1,0 +1,139 @@
+"""Whether what the detector found is text: it stands on plain ground, it can be read, or it goes on a line that can."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .boxes import Box
+from .lines import is_in_line, is_part
+from .reading import Line, read, speaks_of
+
+Picture = npt.NDArray[np.uint8]
+Map = npt.NDArray[np.float32]
+
+LARGE_LETTERS: Final = 18
+SHARP: Final = 0.55
+# How sure the reader must be of its letters: where much speaks for text, of a single letter, where little does.
+LEGIBLE: Final = 0.4
+LONG_LEGIBLE: Final = 0.2
+SINGLE_LEGIBLE: Final = 0.6
+READABLE: Final = 0.7
+FLOW_SHARP: Final = 0.8
+FLOW_LEGIBLE: Final = 0.5
+FLOW_READABLE: Final = 0.8
+LARGEST: Final = 0.08
+"""A line that covers more of the picture than this part must be read without any doubt."""
+MAX_READ: Final = 60
+"""So many places are read; a page with more is full of text."""
+
+
+class Found(NamedTuple):
+    """Text in a picture, and how sure the detector is of it, 0 to 1."""
+
+    box: Box
+    score: float
+
+
+def plausible(
+    picture: Picture,
+    grey: Map,
+    found: list[Found],
+    seeds: Sequence[str],
+    known: Sequence[Box] = (),
+    *,
+    has_flow: bool = False,
+) -> list[Box]:
+    """Leave out what is not text: edges of bones, flow in colours, soft shapes. Nobody could read anything there."""
+    kept: list[Box] = []
+    left: list[Box] = []
+    unread = MAX_READ
+    # The largest first: what lies within a line that was kept is a part of it, within one that was not it may be one.
+    for each in sorted(found, key=lambda one: -one.box.area):
+        if is_part(each.box, (*kept, *known)):
+            # Not read again; what little of it stands out belongs to the line too.
+            kept.append(each.box)
+            continue
+        if has_flow and max(each.box.width, each.box.height) < 1.3 * min(each.box.width, each.box.height):
+            # One letter at most, which would not be believed there.
+            left.append(each.box)
+            continue
+        if _stands_alone(grey, each):
+            kept.append(each.box)
+            continue
+        unread -= 1
+        if unread < 0 or _is_plausible(picture, grey, each, seeds, has_flow=has_flow):
+            kept.append(each.box)
+        else:
+            left.append(each.box)
+    # A letter or two that cannot be read alone, but stand in a line with what can.
+    # Where flow is as bright as letters, much of it lies in line with any word.
+    grows = not has_flow
+    while grows:
+        more = [box for box in left if any(is_in_line(box, other) for other in kept)]
+        grows = bool(more)
+        kept += more
+        left = [box for box in left if box not in more]
+    return kept
+
+
+def _stands_alone(grey: Map, found: Found) -> bool:
+    """Return whether a line stands on plain ground, which tissue does not: it need not be read."""
+    box = found.box
+    if found.score < 0.75 or min(box.width, box.height) < 6:
+        return False
+    cut = grey[box.top : box.bottom, box.left : box.right]
+    edge = np.concatenate((cut[0], cut[-1], cut[:, 0], cut[:, -1]))
+    ground = float(np.median(edge))
+    is_plain = np.abs(edge - ground) <= 6
+    stands_out = float(np.percentile(np.abs(cut - ground), 95)) > 40
+    return stands_out and float(is_plain.mean()) > 0.9 and float((np.abs(cut - ground) <= 6).mean()) > 0.4
+
+
+def _is_plausible(picture: Picture, grey: Map, found: Found, seeds: Sequence[str], *, has_flow: bool = False) -> bool:
+    box = found.box
+    rows, columns = picture.shape[:2]
+    line = read_either_way(picture, box)
+    count = len(line.letters)
+    is_large = min(box.width, box.height) > max(LARGE_LETTERS, min(rows, columns) // 20)
+    is_long = max(box.width, box.height) > 3.5 * min(box.width, box.height) and found.score > 0.9
+    if box.area > rows * columns * LARGEST:
+        needed = 0.95
+    elif has_flow:
+        # Where flow shows as bright as letters only what reads well is text; the look at the whiteness finds the rest.
+        if count < 2:
+            return speaks_of(line, seeds)
+        needed = FLOW_LEGIBLE if _sharpness(grey, box) > FLOW_SHARP else FLOW_READABLE
+    elif is_large or _sharpness(grey, box) < SHARP:
+        needed = READABLE
+    elif count > 1:
+        needed = LONG_LEGIBLE if is_long else LEGIBLE
+    else:
+        needed = SINGLE_LEGIBLE
+    return (count > 0 and line.confidence >= needed) or speaks_of(line, seeds)
+
+
+def _sharpness(grey: Map, box: Box) -> float:
+    """Return the steepest edges, over two pixels, as a part of all contrast: letters are drawn, anatomy is not."""
+    cut = grey[box.top : box.bottom, box.left : box.right]
+    if min(cut.shape) < 5:
+        return 1.0
+    contrast = float(np.percentile(cut, 98) - np.percentile(cut, 2))
+    down = np.percentile(np.abs(cut[2:] - cut[:-2]), 95)
+    across = np.percentile(np.abs(cut[:, 2:] - cut[:, :-2]), 95)
+    return float(max(down, across)) / max(contrast, 1.0)
+
+
+def read_either_way(picture: Picture, box: Box) -> Line:
+    """Read a box as a horizontal line, or as a vertical one from below or from above, whichever reads best."""
+    cut = picture[box.top : box.bottom, box.left : box.right]
+    if box.height <= 1.5 * box.width:
+        return read(np.ascontiguousarray(cut))
+    turned = [read(np.ascontiguousarray(np.rot90(cut, turns))) for turns in (1, 3)]
+    return max(turned, key=lambda line: line.confidence)
+
+
+def reads_like_text(line: Line, seeds: Sequence[str]) -> bool:
+    """Return whether a line that the detector doubts is text for certain."""
+    return (len(line.letters) >= 3 and line.confidence >= 0.8) or speaks_of(line, seeds)
