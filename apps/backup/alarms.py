@@ -16,7 +16,6 @@ from django.utils.translation import gettext as _
 
 from apps.accounts.models import Membership, User
 from apps.accounts.roles import Role
-from apps.backup.continuous import can_copy_database
 from apps.backup.models import Alarm, DatabaseCopy, Drill
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import every_clinic
@@ -56,7 +55,7 @@ def troubles(now: datetime) -> Iterator[Trouble]:
     """Yield what is wrong with the images, with the room for them, and with copies and drills of every replica."""
     yield from _lost_images()
     yield from _filling_places(now)
-    if not can_copy_database() or not (begun_at := _begun_at()):
+    if not settings.REPLICAS or not (begun_at := _begun_at()):
         return
     for place in settings.REPLICAS:
         yield from _late_copy(place, begun_at, now)

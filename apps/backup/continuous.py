@@ -8,14 +8,15 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection
 from django.utils import timezone
 
-from apps.backup import litestream
+from apps.backup import litestream, postgres
 from apps.backup.errors import BackupError
 from apps.backup.models import DatabaseCopy
 from apps.backup.shipping import Shipment, Shipper
@@ -35,23 +36,67 @@ def folder() -> Path:
     return Path(settings.DATA_DIR) / FOLDER
 
 
-def can_copy_database() -> bool:
-    """Whether there is a place for copies, and a database of which this program knows how to make them."""
-    return bool(settings.REPLICAS) and connection.vendor == "sqlite"
+class Source(Protocol):
+    """What writes the files that are shipped."""
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the database's own tool; raises BackupError."""
+
+    def collect(self) -> None:
+        """Bring what it wrote since into the folder that is shipped."""
+
+
+class LitestreamSource:
+    """SQLite: Litestream writes into the folder itself."""
+
+    def __init__(self, stream: Path) -> None:
+        self._stream = stream
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """See Source."""
+        database = Path(str(connection.settings_dict["NAME"]))
+        return litestream.start(database, self._stream, folder() / "litestream.json")
+
+    def collect(self) -> None:
+        """Nothing is to be done."""
+
+
+class PostgresSource:
+    """PostgreSQL: the log by `pg_receivewal`, a base copy each day beside it."""
+
+    def __init__(self, stream: Path) -> None:
+        self._receiver = postgres.Receiver(folder() / "received", stream)
+        self._base: Future[bool] | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="base")
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """See Source."""
+        return self._receiver.start()
+
+    def collect(self) -> None:
+        """See Source. A base copy may take hours; what it fails with is raised here (BackupError)."""
+        self._receiver.collect()
+        if self._base is None or self._base.done():
+            if self._base is not None:
+                self._base.result()
+            self._base = self._pool.submit(self._receiver.take_base_if_due)
 
 
 def back_up(should_stop: threading.Event, *, on_shipped: Callable[[Shipper], None] | None = None) -> None:
     """Copy the database away until told to stop; raises BackupError when the database's own tool ends."""
     folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     stream = folder() / "stream"
-    tools = [litestream.start(Path(str(connection.settings_dict["NAME"])), stream, folder() / "litestream.json")]
+    source: Source = LitestreamSource(stream) if connection.vendor == "sqlite" else PostgresSource(stream)
+    tool = source.start()
     shipper = Shipper(stream, backup_key(), list(settings.REPLICAS))
     tidied_at = float("-inf")
     # The first files are on their way when the first note is due.
     noted_at = time.monotonic() - NOTE_SECONDS + FIRST_NOTE_SECONDS
     try:
         while not should_stop.wait(PAUSE_SECONDS):
-            _require_alive(tools)
+            if tool.poll() is not None:
+                raise BackupError("The program that reads the database's log ended.")
+            source.collect()
             shipper.ship()
             if on_shipped:
                 on_shipped(shipper)
@@ -64,18 +109,11 @@ def back_up(should_stop: threading.Event, *, on_shipped: Callable[[Shipper], Non
                 shipper.tidy()
                 tidied_at = now
     finally:
-        for tool in tools:
-            tool.send_signal(signal.SIGTERM)
-        for tool in tools:
-            tool.wait(20)
+        tool.send_signal(signal.SIGTERM)
+        tool.wait(20)
         # What the tool wrote while it ended.
+        source.collect()
         shipper.ship()
-
-
-def _require_alive(tools: list[subprocess.Popen[bytes]]) -> None:
-    for tool in tools:
-        if tool.poll() is not None:
-            raise BackupError(f"{Path(str(tool.args[3])).name if isinstance(tool.args, list) else 'A tool'} ended.")
 
 
 def _note(shipments: list[Shipment]) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 
 from apps.audit.services import Context, record
@@ -98,7 +99,16 @@ def child_environment(place: str, data_dir: Path, master_key: bytes) -> dict[str
         "PORTAL_SECRET_KEY": base64.b64encode(os.urandom(48)).decode(),
         "PORTAL_REPLICAS": place.removeprefix("replica-"),
         **_place_variables(prefix, settings.STORAGES[place]["OPTIONS"]),
+        **_database_variables(data_dir.parent / "s"),
     }
+
+
+def _database_variables(sockets: Path) -> dict[str, str]:
+    """Return where the drill's own server will listen; SQLite's file is in the data directory, without being told."""
+    if connection.vendor == "sqlite":
+        return {}
+    values = connection.settings_dict
+    return {"DATABASE_URL": f"postgres://{values['USER']}:@/{sockets}/{values['NAME']}"}
 
 
 def _place_variables(prefix: str, options: Mapping[str, Any]) -> dict[str, str]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,8 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 from apps.accounts.roles import Scope
 from apps.accounts.services import create_api_token
 from apps.audit.services import Context
-from apps.backup import litestream
-from apps.backup.chain import Link, link_of, plan
+from apps.backup.engines import Chosen, Engine, engine_below
 from apps.backup.errors import BackupError
 from apps.backup.looking import Looker
 from apps.backup.restoring import fetch
@@ -106,51 +103,46 @@ def _examine(wanted: Wanted, work: Path, report: Report) -> None:
         report.fail(each.name, each.error.code, str(each.error))
     if unreadable and not stored:
         return
-    _restore_newest(shelf, stored, work, wanted, report)
-    _restore_a_moment(shelf, stored, work, report)
-    if not _settle(report):
-        return
-    _look(wanted, report)
-
-
-def _restore_newest(shelf: Shelf, stored: list[Stored], work: Path, wanted: Wanted, report: Report) -> None:
-    chain = fetch(shelf, stored, work / "newest")
-    report.until = chain[-1].written_at.isoformat()
-    if chain[-1].written_at < datetime.fromisoformat(wanted.not_before):
-        report.fail(
-            chain[-1].path,
-            "backup-stale",
-            f"The newest copy of the database is of {chain[-1].written_at:%Y-%m-%d %H:%M:%S} UTC.",
-        )
-    litestream.put_together(work / "newest" / chain[0].line, Path(str(connection.settings_dict["NAME"])))
-
-
-def _restore_a_moment(shelf: Shelf, stored: list[Stored], work: Path, report: Report) -> None:
-    """Restore the database as of any moment that the copies reach, too."""
-    links = [link for each in stored if (link := link_of(each.facts.path, each.facts.modified_ns))]
-    moment = _random_moment(links)
-    report.moment = moment.isoformat()
-    folder, database = work / "moment", work / "moment.sqlite3"
+    engine = engine_below(work)
     try:
-        chain = fetch(shelf, stored, folder, moment)
-        litestream.put_together(folder / chain[0].line, database)
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as restored:
-            restored.execute("SELECT count(*) FROM django_migrations").fetchone()
-    except (BackupError, sqlite3.DatabaseError) as error:
-        report.fail(
-            getattr(error, "item", "") or "database",
-            getattr(error, "code", "backup"),
-            f"As of {moment:%Y-%m-%d %H:%M:%S} UTC: {error}",
-        )
+        _check_age(_restore_newest(engine, shelf, stored, work / "newest"), wanted, report)
+        _restore_a_moment(engine, shelf, stored, work, report)
+        if _settle(report):
+            _look(wanted, report)
     finally:
-        database.unlink(missing_ok=True)
+        connections.close_all()
+        engine.close()
 
 
-def _random_moment(links: list[Link]) -> datetime:
-    first = min(link.written_at for link in links if link.is_snapshot)
-    last = plan(links)[-1].written_at
+def _restore_newest(engine: Engine, shelf: Shelf, stored: list[Stored], folder: Path) -> Chosen:
+    chosen = engine.choose(stored)
+    fetch(shelf, chosen, folder)
+    engine.build(folder, chosen, None)
+    return chosen
+
+
+def _check_age(chosen: Chosen, wanted: Wanted, report: Report) -> None:
+    report.until = chosen.until.isoformat()
+    if chosen.until < datetime.fromisoformat(wanted.not_before):
+        report.fail(
+            chosen.files[-1].facts.path,
+            "backup-stale",
+            f"The newest copy of the database is of {chosen.until:%Y-%m-%d %H:%M:%S} UTC.",
+        )
+
+
+def _restore_a_moment(engine: Engine, shelf: Shelf, stored: list[Stored], work: Path, report: Report) -> None:
+    """Restore the database as of any moment that the copies reach, too."""
+    first, last = engine.span(stored)
     span = max(1, int((last - first) / timedelta(milliseconds=1)))
-    return (first + timedelta(milliseconds=secrets.randbelow(span) + 1)).astimezone(UTC)
+    moment = (first + timedelta(milliseconds=secrets.randbelow(span) + 1)).astimezone(UTC)
+    report.moment = moment.isoformat()
+    try:
+        chosen = engine.choose(stored, moment)
+        fetch(shelf, chosen, work / "moment")
+        engine.probe(work / "moment", chosen, moment, work)
+    except BackupError as error:
+        report.fail(error.item or "database", error.code, f"As of {moment:%Y-%m-%d %H:%M:%S} UTC: {error}")
 
 
 def _settle(report: Report) -> bool:

@@ -12,12 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO
 
-from django.db import connection, connections
+from django.db import connections
 from django.db.models import Q
 
+from apps.backup.engines import engine_below
 from apps.backup.errors import BackupError, RestoreRefusedError
 from apps.backup.examining import bring_up_to_date
-from apps.backup.restoring import restore_sqlite
+from apps.backup.restoring import restore_database
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope, every_clinic
 from apps.keys.errors import KeyUnavailableError
@@ -43,11 +44,10 @@ class Selection:
 
 def read_out(selection: Selection, work: Path, out: IO[bytes]) -> None:
     """Restore the database as of then and write what was selected; errors of single items are items themselves."""
+    engine = engine_below(work)
     try:
-        database = Path(str(connection.settings_dict["NAME"]))
-        restored = restore_sqlite(
-            database, work / "fetched", place=selection.place, at=datetime.fromisoformat(selection.at)
-        )
+        at = datetime.fromisoformat(selection.at)
+        restored = restore_database(engine, work / "fetched", place=selection.place, at=at)
         connections.close_all()
         bring_up_to_date()
         with every_clinic():
@@ -67,6 +67,9 @@ def read_out(selection: Selection, work: Path, out: IO[bytes]) -> None:
         _line({"kind": "end", "until": restored.until.isoformat(), "study_count": len(studies)}, out)
     except (BackupError, StorageError, KeyUnavailableError) as error:
         _line({"kind": "refused", "message": str(error)}, out)
+    finally:
+        connections.close_all()
+        engine.close()
 
 
 def _studies(clinic: Clinic, selection: Selection) -> list[Study]:

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from apps.backup import litestream
-from apps.backup.chain import Link, link_of, plan
+from apps.backup.engines import Chosen, Engine
 from apps.backup.errors import BackupError, BackupIncompleteError, BackupKeyError
 from apps.backup.shelf import Shelf, Stored
 from apps.storage.errors import StorageError
@@ -42,18 +41,18 @@ def choose_place(name: str = "") -> list[str]:
     return replicas
 
 
-def restore_sqlite(database: Path, work: Path, *, place: str = "", at: datetime | None = None) -> Restored:
-    """Make the database file as of ``at`` (or the newest one) from the first place that gives it whole.
+def restore_database(engine: Engine, work: Path, *, place: str = "", at: datetime | None = None) -> Restored:
+    """Make the database as of ``at`` (or the newest one) from the first place that gives it whole.
 
-    ``database`` must not exist. ``work`` is a folder of ours for the files on their way, removed at the end. Raises
-    BackupError, of the last place that was tried, or StorageError.
+    ``work`` is a folder of ours for the files on their way, removed at the end. Raises BackupError, of the last place
+    that was tried, or StorageError.
     """
     failures: list[BackupError | StorageError] = []
     for name in choose_place(place):
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700, parents=True)
         try:
-            return _from(Shelf(name), database, work, at)
+            return _from(Shelf(name), engine, work, at)
         except (BackupError, StorageError) as error:
             log.warning("a place does not give the database: %s", error, extra={"place": name, "code": error.code})
             failures.append(error)
@@ -62,29 +61,20 @@ def restore_sqlite(database: Path, work: Path, *, place: str = "", at: datetime 
     raise failures[-1]
 
 
-def _from(shelf: Shelf, database: Path, work: Path, at: datetime | None) -> Restored:
+def _from(shelf: Shelf, engine: Engine, work: Path, at: datetime | None) -> Restored:
     stored, unreadable = shelf.contents()
     if not stored and unreadable:
         raise next((each.error for each in unreadable if isinstance(each.error, BackupKeyError)), unreadable[0].error)
     if not stored:
         raise BackupIncompleteError("There is no backup of the database in this place.", "snapshot")
-    chain = fetch(shelf, stored, work, at)
-    aside = database.with_name(f".{database.name}.part")
-    for leftover in (aside, *(aside.with_name(aside.name + suffix) for suffix in ("-wal", "-shm"))):
-        leftover.unlink(missing_ok=True)
-    litestream.put_together(work / chain[0].line, aside)
-    aside.chmod(0o600)
-    aside.rename(database)
-    by_path = {each.facts.path: each for each in stored}
-    return Restored(shelf.place_name, [by_path[link.path] for link in chain], chain[-1].written_at)
+    chosen = engine.choose(stored, at)
+    fetch(shelf, chosen, work)
+    engine.build(work, chosen, at)
+    return Restored(shelf.place_name, chosen.files, chosen.until)
 
 
-def fetch(shelf: Shelf, stored: Sequence[Stored], work: Path, at: datetime | None = None) -> list[Link]:
-    """Bring the files that make the database as of then into ``work``; return them in order. Raises BackupError."""
-    by_path = {each.facts.path: each for each in sorted(stored, key=lambda each: each.facts.modified_ns)}
-    links = [link for each in by_path.values() if (link := link_of(each.facts.path, each.facts.modified_ns))]
-    chain = plan(links, at)
+def fetch(shelf: Shelf, chosen: Chosen, work: Path) -> None:
+    """Bring files into ``work``; raises BackupError naming one that is damaged."""
     keys = shelf.keys()
-    for link in chain:
-        shelf.fetch(by_path[link.path], work, keys)
-    return chain
+    for stored in chosen.files:
+        shelf.fetch(stored, work, keys)

@@ -12,7 +12,8 @@ from typing import Final
 from django.conf import settings
 from django.utils import timezone
 
-from apps.backup.chain import Link, link_of, superfluous
+from apps.backup import postgres
+from apps.backup.chain import link_of, superfluous
 from apps.backup.errors import BackupDamagedError
 from apps.backup.sealing import Facts
 from apps.backup.shelf import Shelf, facts_of, name_of
@@ -135,13 +136,18 @@ def tidy(shelf: Shelf, now: datetime | None = None) -> int:
     """Remove what one place need not keep any more; return how many files. Raises StorageError."""
     stored, _unreadable = shelf.contents()
     by_path = {each.facts.path: each.name for each in stored}
-    links = [link for each in stored if (link := link_of(each.facts.path, each.facts.modified_ns))]
-    gone = superfluous(links, now or timezone.now(), timedelta(days=settings.BACKUP_DAYS))
-    shelf.delete([by_path[link.path] for link in gone])
+    facts = [each.facts for each in stored]
+    links = [link for each in facts if (link := link_of(each.path, each.modified_ns))]
+    parts = [part for each in facts if (part := postgres.part_of(each.path, each.modified_ns))]
+    now, kept = now or timezone.now(), timedelta(days=settings.BACKUP_DAYS)
+    gone = [link.path for link in superfluous(links, now, kept)]
+    gone += [part.path for part in postgres.superfluous(parts, now, kept)]
+    shelf.delete([by_path[path] for path in gone])
     return len(gone)
 
 
 def _is_lasting(facts: Facts) -> bool:
     """Whether a file stays long enough to be worth locking: what joins others, not what is joined within the hour."""
-    link: Link | None = link_of(facts.path, facts.modified_ns)
-    return link is None or link.level >= 2
+    link = link_of(facts.path, facts.modified_ns)
+    part = postgres.part_of(facts.path, facts.modified_ns)
+    return link.level >= 2 if link else part is None or part.offset is None

@@ -7,7 +7,6 @@ import html
 import os
 import re
 import shutil
-import signal
 import ssl
 import subprocess
 import time
@@ -21,7 +20,7 @@ from django.conf import settings
 
 from apps.dicom import phantom
 from tests import servers
-from tests.faults.processes import owned_by
+from tests.faults.processes import kill, owned_by
 from tests.flows.installation import Installation
 
 pytestmark = [
@@ -44,7 +43,7 @@ class Lost(Installation):
     def destroy(self) -> None:
         """Kill every process at once, and remove everything but the second place."""
         for pid in owned_by(self.data_dir):
-            os.kill(pid, signal.SIGKILL)
+            kill(pid)
         if self.process:
             self.process.wait(10)
         shutil.rmtree(self.data_dir)
@@ -56,7 +55,7 @@ def installation(tmp_path: Path) -> Iterator[Lost]:
     running = Lost(tmp_path)
     yield running
     for pid in owned_by(running.data_dir):
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils.translation import gettext as _
 
-from apps.backup.continuous import back_up, can_copy_database
+from apps.backup.continuous import back_up
 from apps.backup.errors import BackupError
 from apps.keys.errors import KeyUnavailableError
 
@@ -24,9 +24,6 @@ class Command(BaseCommand):
         """Run until SIGTERM or SIGINT; without a second place there is nothing to do."""
         if not settings.REPLICAS:
             self.stdout.write(_("PORTAL_REPLICAS names no second place: the database is not copied."))
-            return
-        if not can_copy_database():
-            self.stdout.write(_("Only SQLite is copied by this program: copy your PostgreSQL with its own tools."))
             return
         should_stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from apps.backup.beside import restore_beside
 from apps.backup.errors import BackupError
-from apps.backup.everything import restore_everything
+from apps.backup.everything import Outcome, finish, restore_cluster, restore_everything
 from apps.backup.older import Selection, read_out
 from apps.backup.restoring import choose_place
 from apps.keys.errors import KeyUnavailableError
@@ -41,6 +41,13 @@ class Command(BaseCommand):
         parser.add_argument("--clinic", default="", metavar="SLUG", help="into the running portal: this clinic")
         parser.add_argument("--study", default="", metavar="ID", help="with --clinic: this study (public id or UID)")
         parser.add_argument("--patient", default="", metavar="ID", help="with --clinic: this patient (public id)")
+        parser.add_argument(
+            "--pgdata",
+            metavar="DIR",
+            type=Path,
+            help="PostgreSQL: make this data directory, to be started on",
+        )
+        parser.add_argument("--finish", action="store_true", help="PostgreSQL: once the server runs on it")
         parser.add_argument("--child", metavar="FOLDER", type=Path, help="used by the command itself")
         parser.add_argument(
             "--accept", action="store_true", help="after a restore: everything needed is there, tidy up as always"
@@ -66,16 +73,26 @@ class Command(BaseCommand):
                 self._restore_beside(options["clinic"], options["study"], options["patient"], place, when)
             elif options["study"] or options["patient"]:
                 raise CommandError(_("Say of which clinic (--clinic)."))
+            elif options["finish"]:
+                self._report(finish())
+            elif options["pgdata"]:
+                self._restore_cluster(options["pgdata"], place, when)
             else:
-                self._restore_everything(place, when)
+                self._report(restore_everything(at=when, place=place))
         except (BackupError, KeyUnavailableError, StorageError) as error:
             raise CommandError(str(error)) from None
 
-    def _restore_everything(self, place: str, when: datetime | None) -> None:
-        outcome = restore_everything(at=when, place=place)
+    def _restore_cluster(self, target: Path, place: str, when: datetime | None) -> None:
+        restored = restore_cluster(target, at=when, place=place)
+        self.stdout.write(
+            _("%(folder)s is ready as of %(until)s. Start PostgreSQL on it, then run “manage.py restore --finish”.")
+            % {"folder": target, "until": restored.until.strftime("%Y-%m-%d %H:%M:%S UTC")}
+        )
+
+    def _report(self, outcome: Outcome) -> None:
         self.stdout.write(
             _("The database is back as of %(until)s, from %(place)s.")
-            % {"until": outcome.restored.until.strftime("%Y-%m-%d %H:%M:%S UTC"), "place": outcome.restored.place}
+            % {"until": outcome.until.strftime("%Y-%m-%d %H:%M:%S UTC"), "place": outcome.place}
         )
         if outcome.missing_count:
             self.stdout.write(
