@@ -38,7 +38,8 @@ from apps.ingest.services import open_batch, receive, store_now
 from apps.jobs.services import process_until_idle
 from apps.links import services as links
 from apps.sharing import services as sharing
-from apps.studies.models import Document, Series, Study
+from apps.studies.models import DeletedStudy, Document, Series, Study
+from apps.studies.services import delete_study
 from tests.conftest import make_clinic, make_person, signed_in
 from tests.deidentification.made import Anonymised, make_anonymised
 from tests.ingest.decisions import Decisions, make_decisions
@@ -114,6 +115,7 @@ class World:
     member: Membership | None = None
     invitation: Invitation | None = None
     token: ApiToken | None = None
+    deleted: dict[int, DeletedStudy] = field(default_factory=dict)
     token_secret: str = ""
 
     def principal(self, user: User | None = None) -> Principal:
@@ -137,7 +139,8 @@ class World:
             **of_all("study", "study-views", "study-download", "study-prepare", public_id=study.public_id),
             **of_all("share-create", "viewer", public_id=study.public_id),
             **of_all("patient-merge", "patient-split", public_id=study.patient.public_id),
-            "study-move": {"public_id": study.public_id},
+            **of_all("study-move", "study-delete", public_id=study.public_id),
+            "study-restore": {"deleted_id": self.deleted[number].public_id},
             "copies": {"public_id": study.public_id},
             "copy-download": {"public_id": self.anonymised[number].copy.public_id},
             **of_all("report", "report-json", "report-verify", public_id=self.anonymised[number].report.public_id),
@@ -167,6 +170,7 @@ class World:
             "export-download": {"export_id": self.exports[number, "user"].public_id},
             "share-export": {"link_id": link, "export_id": self.exports[number, "link"].public_id},
             **of_all("share-picture", "share-film", link_id=link, public_id=self.series[number].public_id),
+            "share-document": {"link_id": link, "public_id": self.documents[number].public_id},
             "share-exports": {"link_id": link},
             "share-prepare": {"link_id": link},
             "audit-receipt": {"event_id": self._event(number, "link")},
@@ -220,6 +224,14 @@ def of_all(*names: str, **arguments: str) -> dict[str, dict[str, str]]:
     return dict.fromkeys(names, arguments)
 
 
+def again(number: int) -> dict[str, str]:
+    """UIDs of another study of the same patient, for the recycle bin."""
+    return {
+        keyword: f"2.25.99.{number}.{part}"
+        for part, keyword in enumerate(("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"), 1)
+    }
+
+
 def make_world(clinic: Clinic, owner: User, password_hash: str) -> World:
     """Three studies with all that belongs to them."""
     world = World(clinic, owner)
@@ -254,6 +266,9 @@ def make_world(clinic: Clinic, owner: User, password_hash: str) -> World:
                 world.exports[number, kind] = request_export(asking, [study], Format.ZIP)
                 process_until_idle()
             world.anonymised[number] = make_anonymised(acts, study)
+            [outcome] = store_now(acts, world.stow, [[content(clinic, number, **again(number))]])
+            gone = Study.objects.get(study_instance_uid=outcome.study_instance_uid)
+            world.deleted[number] = delete_study(acts, gone)
         world.decisions = make_decisions(
             acts,
             world.studies,

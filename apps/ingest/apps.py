@@ -10,4 +10,4 @@ class IngestConfig(AppConfig):
 
     def ready(self) -> None:
         """Import the handlers, so that workers and scheduler find them."""
-        from apps.ingest import erasing, tasks  # noqa: F401
+        from apps.ingest import erasing, recycling, tasks  # noqa: F401

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 from apps.access.services import authorise, principal_of
 from apps.accounts.roles import Capability
 from apps.ingest.conversion import TITLE_LENGTH, ConversionError, make_instance, may_begin_study
-from apps.studies.models import Document, Study
+from apps.studies.models import IN_USE, Document, Study
 from apps.studies.services import visible
 
 NEW_STUDY = "new"
@@ -38,7 +38,7 @@ class ObjectForm(forms.Form):
 def document_object(request: HttpRequest, clinic_slug: str, public_id: str) -> HttpResponse:
     """Ask for title and study; make the object, and go to its study."""
     rows = Document.objects.select_related("study__patient", "patient__merged_into", "blob", "instance__series__study")
-    document = get_object_or_404(rows, public_id=public_id)
+    document = get_object_or_404(rows.filter(IN_USE), public_id=public_id)
     principal = principal_of(request)
     if Capability.STUDY_VIEW not in principal.capabilities:
         raise Http404

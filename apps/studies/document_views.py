@@ -21,7 +21,7 @@ from apps.dicom.errors import DicomError
 from apps.patients.models import Patient
 from apps.storage.services import iterate_blob, open_blob
 from apps.studies.documents import MEDIA_TYPES, title_of
-from apps.studies.models import Document, Series
+from apps.studies.models import IN_USE, Document, Series
 from apps.studies.papers import document_of, papers_of
 from apps.studies.queries import documents_of
 
@@ -100,7 +100,7 @@ def as_attachment(response: HttpResponseBase, name: str) -> HttpResponseBase:
 
 def _document(public_id: str) -> Document:
     rows = Document.objects.select_related("study__patient", "patient__merged_into", "blob")
-    return get_object_or_404(rows, public_id=public_id)
+    return get_object_or_404(rows.filter(IN_USE), public_id=public_id)
 
 
 def _series(public_id: str) -> Series:

@@ -33,3 +33,9 @@ class CorrectionRefusedError(StudiesError):
 
     code = "correction-refused"
     sentence = _("This cannot be changed.")
+
+
+class RestoreRefusedError(StudiesError):
+    """A deleted study cannot come back as things are."""
+
+    code = "restore-refused"

@@ -251,6 +251,10 @@ class Document(ClinicOwned):
         )
 
 
+IN_USE = models.Q(study__isnull=True) | models.Q(study__edition="")
+"""Of documents: those whose study is not in the recycle bin."""
+
+
 class Correction(ClinicOwned):
     """Something a person put right about whom studies are of; the journal from which it is taken back.
 
@@ -302,3 +306,24 @@ class CorrectedStudy(ClinicOwned):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["correction", "study"], name="corrected_once")]
+
+
+class DeletedStudy(ClinicOwned):
+    """A study in the recycle bin: an edition of its own, named by this row's public id, until restored or gone."""
+
+    public_id = PublicIdField()
+    study = models.ForeignKey(Study, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    study_reference = models.CharField(max_length=22)
+    instance_count = models.PositiveIntegerField(default=0)
+    deleted_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    deleted_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField()
+    restored_at = models.DateTimeField(null=True, blank=True)
+    erased_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["clinic", "-deleted_at"], name="deleted_studies_by_date")]
+
+    def audit_reference(self) -> ObjectReference:
+        """Name it in the audit trail, as the study it was and will be."""
+        return ObjectReference("study", self.study_reference, study_reference=self.study_reference)

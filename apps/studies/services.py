@@ -27,6 +27,7 @@ from apps.studies.queries import (
     visible,
 )
 from apps.studies.rebuilding import rebuild
+from apps.studies.recycling import delete_study, refers_to_studies
 from apps.studies.versions import lock_instance, replace_version
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "check_document",
     "count",
     "damaged_studies",
+    "delete_study",
     "erase_clinic",
     "erase_patient",
     "erase_studies",
@@ -49,6 +51,7 @@ __all__ = [
     "mark_damaged",
     "picture_alone",
     "rebuild",
+    "refers_to_studies",
     "replace_version",
     "replay_erasures",
     "search",

@@ -10,7 +10,7 @@ from django.db import connection
 from apps.clinics.scoping import clinic_scope
 from apps.jobs.models import Job
 from apps.jobs.services import periodic, register
-from apps.studies import damaged
+from apps.studies import damaged, recycling
 from apps.studies.indexing import PREPARE
 from apps.studies.models import Series
 from apps.studies.preparation import prepare
@@ -65,3 +65,9 @@ def refresh_statistics() -> None:
 def mark_damaged() -> None:
     """Mark studies of which an image is lost in every place."""
     damaged.mark_damaged()
+
+
+@periodic("studies.erase_expired", every_seconds=3600)
+def erase_expired() -> None:
+    """Destroy what has been in the recycle bin for 30 days."""
+    recycling.erase_expired()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from apps.accounts.roles import Capability, Rule
 from apps.accounts.services import page
-from apps.studies import correction_views, document_views, views
+from apps.studies import correction_views, document_views, recycling_views, views
 
 SEARCH = Rule.clinic(Capability.STUDY_SEARCH)
 VIEW = Rule.clinic(Capability.STUDY_VIEW)
+MANAGE = Rule.clinic(Capability.CLINIC_MANAGE)
 IDENTITY = Rule.clinic(Capability.IDENTITY_MANAGE)
 
 urlpatterns = [
@@ -75,5 +76,18 @@ urlpatterns = [
         correction_views.correction_undo,
         IDENTITY,
         name="correction-undo",
+    ),
+    page(
+        "c/<slug:clinic_slug>/studies/<str:public_id>/delete/",
+        recycling_views.study_delete,
+        MANAGE,
+        name="study-delete",
+    ),
+    page("c/<slug:clinic_slug>/deleted/", recycling_views.deleted_studies, MANAGE, name="deleted-studies"),
+    page(
+        "c/<slug:clinic_slug>/deleted/<str:deleted_id>/restore/",
+        recycling_views.study_restore,
+        MANAGE,
+        name="study-restore",
     ),
 ]
