@@ -224,7 +224,7 @@ def _content(page: KeyringPage, blobs: Sequence[Blob], supersedes: list[str]) ->
     }
 
 
-def _text(data: bytes) -> str:
+def _text(data: bytes | memoryview) -> str:
     return base64.b64encode(bytes(data)).decode()
 
 

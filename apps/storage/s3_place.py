@@ -37,6 +37,7 @@ from apps.storage.places import NAME, Place, PlaceReader, PlaceWriter, StoredObj
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +86,7 @@ os.register_at_fork(after_in_child=_forget_clients)
 def _client_of(storage: S3Storage, config: Config) -> "S3Client":
     """Return the process's one client for this configuration; boto3 clients serve many threads, sessions do not."""
     wanted = (
-        config.connect_timeout,
-        config.read_timeout,
+        config,
         storage.endpoint_url,
         storage.region_name,
         storage.access_key,
@@ -184,7 +184,7 @@ class S3Place(Place):
             key = self.key_of(name)
             with _explained():
                 pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=key)
-                found = [
+                found: list[ObjectIdentifierTypeDef] = [
                     {"Key": key, "VersionId": each["VersionId"]}
                     for page in pages
                     for each in (*page.get("Versions", []), *page.get("DeleteMarkers", []))

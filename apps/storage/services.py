@@ -235,7 +235,7 @@ def destroy(blobs: Iterable[Blob]) -> None:
         change = {"state": Blob.State.DESTROYED, "wrapped_key": None, "destroyed_at": timezone.now()}
         for batch in batches([row.pk for row in living], LOCK_BATCH):
             Blob.objects.filter(pk__in=batch).update(**change)
-        if pages := {row.page_id for row in living} - {None}:
+        if pages := {row.page_id for row in living if row.page_id is not None}:
             KeyringPage.objects.filter(pk__in=pages).update(is_stale=True)
         for clinic_id in sorted({row.clinic_id for row in living}):
             gone = [row.size_bytes for row in living if row.clinic_id == clinic_id]
