@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 
 from django.db import IntegrityError, transaction
@@ -226,9 +227,9 @@ def master_fingerprint() -> str:
     return fingerprint(load_master_key()).hex()
 
 
-def destroy_clinic_keys(clinic: Clinic) -> list[int]:
-    """Destroy all keys of a clinic for good, in the caller's transaction; return their ids. Needs its scope."""
-    living = ClinicKey.objects.filter(clinic=clinic, wrapped__isnull=False)
+def destroy_clinic_keys(clinic: Clinic, made_until: datetime) -> list[int]:
+    """Destroy all keys that a clinic had by then for good; return their ids. Needs its scope."""
+    living = ClinicKey.objects.filter(clinic=clinic, wrapped__isnull=False, created_at__lte=made_until)
     gone = sorted(living.values_list("pk", flat=True))
     living.update(wrapped=None, is_primary=False, destroyed_at=timezone.now())
     forget_clinic_keys()

@@ -169,10 +169,10 @@ def living_blobs(public_ids: Collection[str]) -> list[Blob]:
     return rows
 
 
-def destroy_keys_of(clinic: Clinic) -> int:
-    """Destroy a clinic's own keys: whatever copy of a blob or of a data key is left anywhere opens no more."""
+def destroy_keys_of(clinic: Clinic, erased_at: datetime) -> int:
+    """Destroy the keys that a clinic had then: whatever copy of a blob or of a data key is left opens no more."""
     with clinic_scope(clinic):
-        return len(destroy_clinic_keys(clinic))
+        return len(destroy_clinic_keys(clinic, erased_at))
 
 
 def last_key_copy_at(since: datetime) -> datetime:

@@ -294,16 +294,21 @@ def _prolong(page: KeyringPage, places: Sequence[str]) -> None:
 def _remove_superseded() -> None:
     for page in KeyringPage.objects.filter(superseded_at__isnull=False):
         left = []
-        # All places: one that was away when it was written may have got it since.
-        for alias in dict.fromkeys([*page.places, *all_places()]):
+        is_locked = page.locked_until is not None and page.locked_until > timezone.now()
+        # Once gone from a place it is not asked for there again.
+        for alias in page.places or all_places():
+            if is_locked and settings.REPLICA_LOCK_DAYS.get(alias):
+                # Asked again when its time is over: until then the answer is known.
+                left.append(alias)
+                continue
             try:
                 page_folder(alias).purge([page.object_name])
             except StorageError:
                 left.append(alias)
-        if left:
-            KeyringPage.objects.filter(pk=page.pk).update(places=left)
-        else:
+        if not left:
             page.delete()
+        elif left != page.places:
+            KeyringPage.objects.filter(pk=page.pk).update(places=left)
     if not KeyringPage.objects.filter(superseded_at__isnull=False).exists():
         # A page without entries only said that others are gone; now they are.
         KeyringPage.objects.filter(superseded_at=None, entry_count=0, is_stale=False).exclude(places=[]).update(

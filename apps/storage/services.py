@@ -261,7 +261,8 @@ def check_room() -> None:
     room = [local_free_bytes()]
     with suppress(PlaceUnavailableError):
         # One that does not answer is passed over by what is written, too.
-        room.append(place_named(places_to_write()[0]).free_bytes() or room[0])
+        free_bytes = place_named(places_to_write()[0]).free_bytes()
+        room += [] if free_bytes is None else [free_bytes]
     if min(room) < settings.MIN_FREE_BYTES:
         raise PlaceFullError
 

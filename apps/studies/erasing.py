@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Q, QuerySet, Sum
@@ -104,7 +105,7 @@ def erase_clinic(clinic: Clinic, *, context: Context) -> Erasure:
         Clinic.objects.filter(pk=clinic.pk, suspended_at=None).update(suspended_at=timezone.now())
     principal = Principal("system", clinic, frozenset(), context)
     erasure = _erase(principal, doomed, Erasure.Kind.CLINIC, clinic.public_id)
-    destroy_keys_of(clinic)
+    destroy_keys_of(clinic, erasure.erased_at)
     return erasure
 
 
@@ -146,7 +147,7 @@ def _replay(clinic: Clinic, entry: ErasureEntry, context: Context) -> tuple[int,
     with clinic_scope(clinic):
         remember_erasure(entry)
     if entry.is_of_clinic:
-        destroy_keys_of(clinic)
+        destroy_keys_of(clinic, datetime.fromisoformat(entry.erased_at))
     if is_nothing:
         return 0, 0
     count = len(doomed.studies), len(doomed.blobs)
