@@ -128,10 +128,12 @@ def _followed(whole: Cut, box: Box, ink: Ink) -> Box:
     # A column of a line of text is never full from top to bottom: that would be an edge, or a frame.
     is_letter = (amounts > 0) & (amounts <= max(2, min(int(usual.max(initial=0)), int(0.8 * box.height))))
     gap = max(2, round((0.9 if beside < _CLEAN else 0.45) * box.height))
-    before = _reach(is_letter[: box.left - left][::-1], gap)
-    after = _reach(is_letter[box.right - left :], gap)
+    # Where such strokes are elsewhere too, a chain of them may lead anywhere: a word further, not a line.
+    most = reach if beside < _CLEAN else 5 * box.height // 2
+    before = min(_reach(is_letter[: box.left - left][::-1], gap), most)
+    after = min(_reach(is_letter[box.right - left :], gap), most)
     # What goes on must be as full of ink as the line itself, or it is a speck here and there.
-    needed = 0.4 * float(usual.mean())
+    needed = 0.5 * float(usual.mean())
     if before and float(amounts[box.left - left - before : box.left - left].mean()) < needed:
         before = 0
     if after and float(amounts[box.right - left : box.right - left + after].mean()) < needed:

@@ -30,7 +30,7 @@ def is_in_line(box: Box, line: Box) -> bool:
         line = Box(line.top, line.left, line.bottom, line.right)
     apart = max(box.left - line.right, line.left - box.right)
     return (
-        box.width < 6 * line.height
+        0.67 * box.height <= box.width < 6 * line.height
         and box.height < 1.2 * line.height + 2
         and abs(box.top + box.bottom - line.top - line.bottom) < 0.7 * line.height
         and -line.height < apart < 1.5 * line.height
@@ -42,13 +42,15 @@ def lines_of(boxes: Sequence[Box]) -> list[Box]:
     lines: list[Box] = []
     for box in sorted(boxes):
         for number, line in enumerate(lines):
-            if is_in_line(box, line):
-                lines[number] = Box(
-                    min(line.left, box.left),
-                    min(line.top, box.top),
-                    max(line.right, box.right),
-                    max(line.bottom, box.bottom),
-                )
+            whole = Box(
+                min(line.left, box.left),
+                min(line.top, box.top),
+                max(line.right, box.right),
+                max(line.bottom, box.bottom),
+            )
+            is_as_high = min(whole.width, whole.height) <= 1.25 * min(line.width, line.height) + 1
+            if is_as_high and is_in_line(box, line):
+                lines[number] = whole
                 break
         else:
             lines.append(box)
