@@ -112,15 +112,25 @@ def renderings(picture: Picture, effort: float = 1.0) -> list[tuple[Picture, lis
     colours = greatest.astype(np.int16) - least > COLOURED
     if float(colours.mean()) < COLOURS:
         return [(picture, looks(picture, effort))]
-    rows, columns = least.shape
-    down, across = np.flatnonzero(colours.mean(axis=1) > 0.02), np.flatnonzero(colours.mean(axis=0) > 0.02)
     parts = looks(least, effort * FLOW)
-    out = [(least, parts), (picture, [(part, scale * PLAIN) for part, scale in parts])]
-    if len(down) and len(across):
-        flow = Box(int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1).grown(8).within(columns, rows)
-        if flow.area < 0.6 * rows * columns:
-            out.append((greatest, [(flow, PLAIN * min(scale for _, scale in parts))]))
+    scale = PLAIN * min(scale for _, scale in parts)
+    out = [(least, parts)]
+    # Letters that have a colour, or stand on one, lie where colours are.
+    anywhere, mostly = _extent(colours, 0.0), _extent(colours, 0.02)
+    if anywhere is not None:
+        out.append((picture, [(anywhere, scale)]))
+    if mostly is not None and mostly.area < 0.6 * least.size:
+        out.append((greatest, [(mostly, scale)]))
     return out
+
+
+def _extent(marked: npt.NDArray[np.bool_], share: float) -> Box | None:
+    """Return the rectangle of the rows and columns of which more than this share is marked, with a little around."""
+    rows, columns = marked.shape
+    down, across = np.flatnonzero(marked.mean(axis=1) > share), np.flatnonzero(marked.mean(axis=0) > share)
+    if not len(down) or not len(across):
+        return None
+    return Box(int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1).grown(12).within(columns, rows)
 
 
 def is_readable(picture: Picture, box: Box, seeds: Sequence[str] = ()) -> bool:
