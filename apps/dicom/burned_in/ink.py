@@ -120,7 +120,9 @@ def _followed(whole: Cut, box: Box, ink: Ink) -> Box:
     line = strokes[first : first + box.height]
     around = np.concatenate((strokes[:first], strokes[first + box.height :]))
     beside = float(around.mean()) if around.size else 1.0
-    if beside > (_MEANINGLESS if ink.contrast > _STRONG else _CLEAN):
+    # Faint letters, and letters in the colours of flow, are lost where anything else looks like them.
+    is_plain = ink.contrast > _STRONG and float(np.ptp(ink.colour)) < _STRONG
+    if beside > (_MEANINGLESS if is_plain else _CLEAN):
         end = max(2, round(0.35 * box.height), min(10, box.height))
         return Box(max(0, box.left - end), box.top, min(columns, box.right + end), box.bottom)
     amounts = line.sum(axis=0)
