@@ -71,7 +71,6 @@ def link_list(request: HttpRequest, clinic_slug: str) -> HttpResponse:
     context = {
         "page": page,
         "filters": chosen,
-        "query": urlencode(chosen),
         "whose": _whose(list(page.object_list), chosen),
     }
     return render(request, "sharing/link_list.html", context)
