@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.access.services import authorise
@@ -25,7 +26,9 @@ from apps.exports.services import (
 )
 from apps.links.visitors import csrf_protected_without_referer
 from apps.sharing import services
-from apps.studies.models import Series, Study
+from apps.storage.services import iterate_blob
+from apps.studies.models import Document, Series, Study
+from apps.studies.services import title_of
 
 EXPORTS_SHOWN = 20
 
@@ -51,6 +54,28 @@ def share_download_all(request: HttpRequest, link_id: str) -> HttpResponseBase:
     for study in chosen:
         _authorise(request, study)
     return _send(request, link_id, chosen)
+
+
+@require_safe
+@services.recipient_page
+def share_document(request: HttpRequest, link_id: str, public_id: str) -> HttpResponseBase:
+    """Send a document that lies beside a study of the link as a file to keep, where the link allows downloading.
+
+    It may do nothing should a browser open it all the same, as for members.
+    """
+    studies = services.visible_studies(request.share)  # type: ignore[attr-defined]
+    rows = Document.objects.select_related("study__patient", "blob").filter(study__in=studies)
+    shown = get_object_or_404(rows, public_id=public_id)
+    authorise(request, Capability.STUDY_DOWNLOAD, shown, verb="document.viewed")
+    ending = shown.readable_type.lower()
+    response = StreamingHttpResponse(
+        services.while_shared(request, link_id, iterate_blob(shown.blob)),
+        content_type=shown.media_type if ending else "application/octet-stream",
+    )
+    response["Content-Length"] = str(shown.blob.size_bytes)
+    response["Content-Disposition"] = content_disposition_header(True, f"{title_of(shown.title)}.{ending or 'bin'}")
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return response
 
 
 @require_safe

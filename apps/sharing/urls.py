@@ -46,6 +46,7 @@ urlpatterns = [
     page(f"{_SHARED}close/", recipients.share_close, Rule.link(), name="share-close"),
     page(f"{_SHARED}download/", downloads.share_download_all, Rule.link(), name="share-download-all"),
     page(f"{_SHARED}download/<str:public_id>/", downloads.share_download, Rule.link(), name="share-download"),
+    page(f"{_SHARED}documents/<str:public_id>/", downloads.share_document, Rule.link(), name="share-document"),
     page(f"{_SHARED}series/<str:public_id>/picture/", downloads.share_picture, Rule.link(), name="share-picture"),
     page(f"{_SHARED}series/<str:public_id>/film/", downloads.share_film, Rule.link(), name="share-film"),
     page(f"{_SHARED}exports/", downloads.share_exports, Rule.link(), name="share-exports"),

@@ -62,6 +62,7 @@ class Place:
     page: str
     mode_page: str
     report_page: str
+    document_page: str
     take_root: str
     arguments: tuple[str, ...]
     dicomweb_root: str
@@ -87,6 +88,7 @@ def _of_clinic(clinic_slug: str, public_id: str) -> Place:
         page="viewer",
         mode_page="viewer-mode",
         report_page="viewer-reports",
+        document_page="document",
         take_root=f"/c/{clinic_slug}/series/",
         arguments=(clinic_slug,),
         dicomweb_root=f"/c/{clinic_slug}/dicomweb",
@@ -101,6 +103,7 @@ def _of_link(link_id: str) -> Place:
         page="share-viewer",
         mode_page="share-viewer-mode",
         report_page="share-viewer-reports",
+        document_page="share-document",
         take_root=f"/v/{link_id}/series/",
         arguments=(link_id,),
         dicomweb_root=f"/v/{link_id}/dicomweb",
@@ -164,7 +167,7 @@ def _quick(request: HttpRequest, study: Study, place: Place) -> HttpResponse:
     principal = principal_of(request)
     page = quick.shown(principal, study)
     listed = [one for shown in page.studies for one in shown.series]
-    documents = _documents(place, study)
+    documents = _documents(place, study, principal.capabilities)
     if not documents and all(one.kind in ("report", "other") for one in listed):
         if any(content.is_shown for content in contents(study)):
             # Curves, for one: the full viewer draws them.
@@ -211,16 +214,16 @@ def _quick(request: HttpRequest, study: Study, place: Place) -> HttpResponse:
     return _quick_page(request, build, context)
 
 
-def _documents(place: Place, study: Study) -> list[dict[str, Any]]:
-    """Return the clinical documents beside the images, for who has a page that gives them out."""
-    if place.page != "viewer":
+def _documents(place: Place, study: Study, capabilities: frozenset[Capability]) -> list[dict[str, Any]]:
+    """Return the clinical documents beside the images, for who may have them: they leave as files to keep."""
+    if Capability.STUDY_DOWNLOAD not in capabilities and place.document_page != "document":
         return []
     rows = Document.objects.filter(study=study).order_by("created_at", "pk")
     return [
         {
             "title": row.title,
             "readable_type": row.readable_type,
-            "url": reverse("document", args=[*place.arguments, row.public_id]),
+            "url": reverse(place.document_page, args=[*place.arguments, row.public_id]),
         }
         for row in rows
     ]

@@ -224,7 +224,7 @@ def test_a_policy_error_creates_nothing_SHARE_05(
             broken.setattr(step, out_of_order)
             with pytest.raises(RuntimeError):
                 requests.create_request(bobs(bob, clinic_a), title="x")
-    monkeypatch.setattr("apps.links.services.reserve", over_the_limit)
+    monkeypatch.setattr("apps.links.making.reserve", over_the_limit)
     with pytest.raises(LimitReachedError):
         requests.create_request(alice_acts, title="x")
     assert (Link.objects.count(), UploadRequest.objects.count(), AuditEvent.objects.count()) == (0, 0, before)
@@ -248,7 +248,7 @@ def test_requests_count_against_the_links_of_the_plan_RATE_02(
     alice_acts: Principal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr("apps.links.services.reserve", lambda clinic, limit, amount, *, used: seen.append(used()))
+    monkeypatch.setattr("apps.links.making.reserve", lambda clinic, limit, amount, *, used: seen.append(used()))
     requests.create_request(alice_acts, title="one")
     requests.create_request(alice_acts, title="two")
     assert seen == [0, 1]

@@ -19,6 +19,7 @@ from apps.exports.layout import Layout, Piece
 from apps.links.models import Link, LinkSession
 from apps.links.tokens import make_token
 from apps.sharing import downloads, services
+from apps.sharing.entering import RECHECK_BYTES
 from apps.studies.models import Study
 from tests.sharing.conftest import DESCRIPTION, NAME, principal_for
 
@@ -196,7 +197,7 @@ def test_downloading_needs_the_switch(dana: Client, shared: services.Shared, stu
 def test_a_download_is_the_studys_files_and_stops_when_the_link_is_taken_back_SHARE_03(
     dana: Client, clinic_a: Clinic, alice: User, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pieces = [b"a" * services.RECHECK_BYTES, b"b" * services.RECHECK_BYTES, b"c"]
+    pieces = [b"a" * RECHECK_BYTES, b"b" * RECHECK_BYTES, b"c"]
     laid = Layout([Piece(len(piece), piece) for piece in pieces], "some-digest")
     monkeypatch.setattr(downloads, "layout_of", lambda clinic, studies, kind: laid)
     with clinic_scope(clinic_a):
