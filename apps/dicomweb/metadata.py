@@ -6,11 +6,11 @@ same blob is read under a clinic and under share links; they are made whole on t
 
 from __future__ import annotations
 
-import gzip
-import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import orjson
 
 from apps.dicomweb.parameters import ATTRIBUTE_OF_TAG, Search
 from apps.dicomweb.results import DicomJson, tags
@@ -20,6 +20,10 @@ from apps.studies.services import series_metadata
 # Within JSON text this is never part of a value, where the quotes would be escaped.
 _KEY = b'"BulkDataURI":"studies/'
 _SOP_INSTANCE_UID = "00080018"
+MIN_GZIP_BYTES = 18
+MAX_ROOM_BYTES = 64 << 20
+PIECE_BYTES = 128 << 10
+MAX_CUTS = 32
 
 # Attributes of the General Series and Equipment modules (PS3.3 C.7.3.1, C.7.5.1) that are the same in every instance.
 _SERIES_TAGS = tags(
@@ -35,10 +39,31 @@ def series_json(series: Series, root: str) -> tuple[bytes, bool]:
     Without references to bulk data the stored gzip goes out untouched; with them they are made whole first.
     """
     packed = series_metadata(series)
-    plain = gzip.decompress(packed)
-    if _KEY not in plain:
-        return packed, True
-    return _absolute(plain, root), False
+    plain = unpack(packed)
+    whole = _absolute(plain, root)
+    return (packed, True) if whole is plain else (whole, False)
+
+
+def long_json(series: Series, root: str) -> Iterator[bytes] | None:
+    """Return the metadata of a long series as JSON text in pieces, None for one that is sent in one piece.
+
+    The client reads the first piece while the next is unpacked.
+    """
+    packed = series_metadata(series)
+    return _pieces(packed, root) if _length_of(packed) > 2 * PIECE_BYTES else None
+
+
+def _pieces(packed: bytes, root: str) -> Iterator[bytes]:
+    machine = zlib.decompressobj(31)
+    rest = b""
+    while packed:
+        text = rest + machine.decompress(packed, PIECE_BYTES)
+        packed = machine.unconsumed_tail
+        # No reference reaches across the end of an object.
+        end = text.rfind(b"}") + 1 if packed else len(text)
+        yield _absolute(text[:end], root)
+        rest = text[end:]
+    yield _absolute(rest + machine.flush(), root)
 
 
 def stored_json(series: Series) -> bytes:
@@ -49,7 +74,7 @@ def stored_json(series: Series) -> bytes:
 def plain_json(series: Series, root: str) -> bytes:
     """Return the metadata of a series as JSON text."""
     body, is_packed = series_json(series, root)
-    return gzip.decompress(body) if is_packed else body
+    return unpack(body) if is_packed else body
 
 
 def pack(body: bytes) -> bytes:
@@ -60,7 +85,13 @@ def pack(body: bytes) -> bytes:
 
 def unpack(body: bytes) -> bytes:
     """Return what `pack`, or the index, packed."""
-    return gzip.decompress(body)
+    # Room for all of it at once saves copying it while it grows.
+    return zlib.decompress(body, 31, min(_length_of(body), MAX_ROOM_BYTES) or zlib.DEF_BUF_SIZE)
+
+
+def _length_of(body: bytes) -> int:
+    """Return how long gzip'd bytes were, as they say at their end (RFC 1952 2.3.1)."""
+    return int.from_bytes(body[-4:], "little") if len(body) >= MIN_GZIP_BYTES else 0
 
 
 def study_json(series: Iterable[Series], root: str) -> Iterator[bytes]:
@@ -75,10 +106,35 @@ def study_json(series: Iterable[Series], root: str) -> Iterator[bytes]:
     yield b"]"
 
 
-def instance_json(instance: Instance, root: str) -> list[DicomJson]:
-    """Return the metadata of one instance, as an array of one."""
-    datasets: list[DicomJson] = json.loads(plain_json(instance.series, root))
-    return [one for one in datasets if uid_of(one) == instance.sop_instance_uid]
+def instance_json(instance: Instance, root: str) -> bytes:
+    """Return the metadata of one instance as JSON text, an array of one; an empty array when it is not there."""
+    plain = unpack(series_metadata(instance.series))
+    found = _object_of(plain, instance.sop_instance_uid)
+    if found is None:
+        datasets: list[DicomJson] = orjson.loads(plain)
+        found = b",".join(orjson.dumps(one) for one in datasets if uid_of(one) == instance.sop_instance_uid)
+    return _absolute(b"[" + found + b"]", root)
+
+
+def _object_of(plain: bytes, sop_instance_uid: str) -> bytes | None:
+    """Return the object of an instance without reading those of hundreds of others; None where that does not succeed.
+
+    What is cut out is read: a cut in the wrong place makes no object, or that of somebody else.
+    """
+    at = plain.find(f'"{_SOP_INSTANCE_UID}":{{"vr":"UI","Value":["{sop_instance_uid}"]'.encode())
+    start = max(plain.rfind(opening, 0, max(at, 0)) for opening in (b',{"0008', b'[{"0008')) + 1
+    end = at
+    for _ in range(MAX_CUTS if at > 0 and start > 0 else 0):
+        end = plain.find(b'},{"0008', end + 1)
+        piece = plain[start : end + 1] if end > 0 else plain[start:].rstrip()[:-1]
+        try:
+            if uid_of(orjson.loads(piece)) == sop_instance_uid:
+                return piece
+        except orjson.JSONDecodeError:
+            pass
+        if end < 0:
+            break
+    return None
 
 
 def uid_of(dataset: DicomJson) -> str:
@@ -88,6 +144,7 @@ def uid_of(dataset: DicomJson) -> str:
 
 
 def _absolute(plain: bytes, root: str) -> bytes:
+    """Return the text with its references made whole; the very same object when it holds none."""
     return plain.replace(_KEY, f'"BulkDataURI":"{root}/studies/'.encode())
 
 
@@ -98,7 +155,7 @@ def is_needed(search: Search) -> bool:
 
 def complete_series(search: Search, series: Series, result: DicomJson) -> None:
     """Add to a series found what was asked for and only its metadata holds; attributes of instances are not added."""
-    datasets: list[DicomJson] = json.loads(gzip.decompress(series_metadata(series)))
+    datasets: list[DicomJson] = orjson.loads(unpack(series_metadata(series)))
     wanted = _SERIES_TAGS if search.is_all_included else search.include_tags & _SERIES_TAGS
     if datasets:
         _add(result, {tag: value for tag, value in datasets[0].items() if tag in wanted})
@@ -113,7 +170,7 @@ def complete_instances(
     for instance in instances:
         if instance.series_id not in read and len(read) < max_reads:
             read.add(instance.series_id)
-            for one in json.loads(plain_json(instance.series, root)):
+            for one in orjson.loads(plain_json(instance.series, root)):
                 datasets[uid_of(one)] = one
     for instance, result in zip(instances, results, strict=True):
         dataset = datasets.get(instance.sop_instance_uid, {})

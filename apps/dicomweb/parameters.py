@@ -30,9 +30,10 @@ class Level(Enum):
     @property
     def depth(self) -> int:
         """Return 0 for studies, 1 for series, 2 for instances."""
-        return list(Level).index(self)
+        return _DEPTHS[self.value]
 
 
+_DEPTHS = {level.value: depth for depth, level in enumerate(Level)}
 # The most results one answer holds; who wants more pages (PS3.18 8.3.4.4).
 MAX_RESULTS: Mapping[Level, int] = {Level.STUDY: 1000, Level.SERIES: 1000, Level.INSTANCE: 5000}
 MAX_VALUE_CHARACTERS = 512

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
@@ -106,6 +107,22 @@ def element(vr: str, value: Any, tag: str = "") -> dict[str, Any]:
     return {"vr": vr, "Value": [value]}
 
 
+@functools.lru_cache(maxsize=256)
+def _chosen(
+    level: Level, context: frozenset[Level], wanted: frozenset[str], *, is_all: bool
+) -> Mapping[Level, Sequence[Attribute]]:
+    """Return which attributes of each level go into a result; clients ask for the same few again and again."""
+    levels = {level, *context}
+    chosen: dict[Level, list[Attribute]] = {one: [] for one in Level}
+    for attribute in ATTRIBUTES:
+        is_required = attribute.level in levels and attribute.tag in _ALWAYS[attribute.level]
+        is_key = attribute.level.depth <= level.depth and attribute.tag == _UNIQUE_KEY[attribute.level]
+        is_included = attribute.tag in wanted or (is_all and attribute.level in levels)
+        if is_required or is_key or (is_included and attribute.level.depth <= level.depth):
+            chosen[attribute.level].append(attribute)
+    return chosen
+
+
 class ResultWriter:
     """Writes rows as the results of one search; which attributes go in is worked out once."""
 
@@ -116,15 +133,8 @@ class ResultWriter:
         """
         self._root = root
         self._level = search.level
-        levels = {search.level, *context}
-        wanted = search.include_tags | set(search.matches)
-        self._chosen: dict[Level, list[Attribute]] = {level: [] for level in Level}
-        for attribute in ATTRIBUTES:
-            is_required = attribute.level in levels and attribute.tag in _ALWAYS[attribute.level]
-            is_key = attribute.level.depth <= search.level.depth and attribute.tag == _UNIQUE_KEY[attribute.level]
-            is_included = attribute.tag in wanted or (search.is_all_included and attribute.level in levels)
-            if is_required or is_key or (is_included and attribute.level.depth <= search.level.depth):
-                self._chosen[attribute.level].append(attribute)
+        wanted = search.include_tags | search.matches.keys()
+        self._chosen = _chosen(search.level, frozenset(context), frozenset(wanted), is_all=search.is_all_included)
 
     @property
     def study_columns(self) -> list[str]:
