@@ -14,7 +14,7 @@ from django.urls import URLPattern
 
 from apps.accounts.roles import RuleKind
 from apps.accounts.routing import rule_of
-from apps.audit.models import AuditEvent
+from apps.audit import services
 from apps.clinics.models import Clinic
 from tests.test_every_url import OURS
 from tests.world import (
@@ -103,8 +103,7 @@ def test_what_shows_a_patient_has_its_record_or_is_not_shown_AUD_01_AUD_02(
     shown = 0
     for pattern, method, url in caller.walk:
         with monkeypatch.context() as broken:
-            broken.setattr(AuditEvent, "save", out_of_order)
-            broken.setattr(type(AuditEvent.objects), "bulk_create", out_of_order)
+            broken.setattr(services, "insert_events", out_of_order)
             refused = ask(caller.client, method, url, **caller.headers)
         answer = ask(caller.client, method, url, **caller.headers)
         assert not shows_something(refused, alpha.clinic), refused

