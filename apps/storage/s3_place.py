@@ -64,7 +64,7 @@ URGENT_CONFIG = CONNECTION_CONFIG.merge(
 URGENT_SECONDS = 2.0
 URGENT_BYTES_PER_SECOND = 1024 * 1024
 """A range of that many bytes may take a second more."""
-PIECE_BYTES = 64 * 1024
+PIECE_BYTES = 8 * 1024
 MISSING = {"NoSuchKey", "404", "NotFound"}
 EXISTING = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
