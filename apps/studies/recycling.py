@@ -66,7 +66,7 @@ def restore_study(principal: Principal, deleted: DeletedStudy) -> Study:
     with transaction.atomic():
         present = DeletedStudy.objects.select_for_update(of=("self",)).get(pk=deleted.pk)
         with every_clinic():
-            study = Study.objects.select_related("patient").filter(pk=present.study_id).first()
+            study = Study.objects.select_related("patient").filter(public_id=present.study_reference).first()
         if study is None or present.erased_at or present.restored_at:
             raise RestoreRefusedError(_("This study is not in the recycle bin any more."))
         if _is_here_again(study):
