@@ -129,7 +129,6 @@ def test_after_a_long_pause_of_the_sealer_nothing_is_left_out_AUD_04() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
 def test_writers_and_sealers_at_once_seal_every_row_once_AUD_04() -> None:
     writers, rows_each = 16, 100
     failures: list[BaseException] = []

@@ -1,6 +1,5 @@
-"""The trail at its limits, outside the suite: `TEST_STACK=servers pytest tests/audit/writers.py -s`
+"""The trail at its limits, outside the suite: `pytest tests/audit/writers.py -s`, with `TEST_STACK=servers` as well.
 
-On PostgreSQL: on SQLite, which has one writer at a time, so many wait longer than it lets them.
 64 writers with 1,000 rows each and open transactions while the sealer runs (AUD-04), how many rows a CPU second
 verifies (AUD-06), and 1,000 random tamperings (AUD-05): each has to be found.
 """
