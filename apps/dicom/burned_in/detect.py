@@ -40,6 +40,8 @@ TURNED: Final = 0.8
 # Above this a picture is looked at whole at its reduced size, and closely only where it has strokes.
 LARGE: Final = 700_000
 CELL: Final = 32
+TILE: Final = 12
+"""Cells on a side of a tile."""
 COLOURED: Final = 60
 COLOURS: Final = 0.01
 """A pixel whose samples differ by more has a colour; so many of them, and a picture has flow or the like in it."""
@@ -167,7 +169,8 @@ def stroke_parts(grey: Map) -> list[Box]:
     sharp[2:-2] = np.abs(2 * grey[2:-2] - grey[:-4] - grey[4:])
     sharp[:, 2:-2] = np.maximum(sharp[:, 2:-2], np.abs(2 * grey[:, 2:-2] - grey[:, :-4] - grey[:, 4:]))
     noise = float(np.median(sharp[::4, ::4])) / 0.6745
-    strokes = sharp > max(14.0, 7.0 * noise)
+    # The faintest letters differ by some 28 grey levels from what is around, which counts twice here.
+    strokes = sharp > max(24.0, 7.0 * noise)
     high, wide = -(-rows // CELL), -(-columns // CELL)
     padded = np.pad(strokes, ((0, high * CELL - rows), (0, wide * CELL - columns)))
     counts = padded.reshape(high, CELL, wide, CELL).sum(axis=(1, 3))
@@ -176,32 +179,64 @@ def stroke_parts(grey: Map) -> list[Box]:
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             busy = busy | around[1 + down : 1 + down + high, 1 + right : 1 + right + wide]
-    parts = [
-        Box(box.left * CELL, box.top * CELL, box.right * CELL, box.bottom * CELL).within(columns, rows)
-        for box, _ in components(busy.astype(np.float32), 0.5)
+    parts: list[Box] = []
+    for box, _ in components(busy.astype(np.float32), 0.5):
+        parts += _tiles(busy, box)
+    return [
+        Box(part.left * CELL, part.top * CELL, part.right * CELL, part.bottom * CELL).within(columns, rows)
+        for part in _joined(parts)
     ]
-    return _joined(parts)
+
+
+def _tiles(busy: npt.NDArray[np.bool_], box: Box) -> list[Box]:
+    """Return a region of cells, or, where its rectangle is large and half empty, the tiles that have some of it.
+
+    Tiles reach a cell into the next one: a line that crosses is found from both sides, and joined later.
+    """
+    cut = busy[box.top : box.bottom, box.left : box.right]
+    if box.area <= TILE * TILE or float(cut.mean()) > 0.7:
+        return [box]
+    tiles = []
+    for top in range(box.top, box.bottom, TILE):
+        for left in range(box.left, box.right, TILE):
+            down, across = np.nonzero(busy[top : min(top + TILE, box.bottom), left : min(left + TILE, box.right)])
+            if len(down):
+                tile = Box(
+                    left + int(across.min()),
+                    top + int(down.min()),
+                    left + int(across.max()) + 1,
+                    top + int(down.max()) + 1,
+                )
+                tiles.append(tile.grown(1).within(busy.shape[1], busy.shape[0]))
+    return tiles
 
 
 def _joined(parts: list[Box]) -> list[Box]:
-    """Unite rectangles that meet, until none do."""
+    """Unite rectangles that meet, until none do but those of which the union would be half as large again."""
     joined: list[Box] = []
     for part in parts:
         current = part
         while True:
-            met = [other for other in joined if other.meets(current)]
-            if not met:
+            met = next((other for other in joined if other.meets(current) and _is_tight(current, other)), None)
+            if met is None:
                 break
-            joined = [other for other in joined if not other.meets(current)]
-            for other in met:
-                current = Box(
-                    min(current.left, other.left),
-                    min(current.top, other.top),
-                    max(current.right, other.right),
-                    max(current.bottom, other.bottom),
-                )
+            joined.remove(met)
+            current = _union(current, met)
         joined.append(current)
     return joined
+
+
+def _union(one: Box, other: Box) -> Box:
+    return Box(
+        min(one.left, other.left),
+        min(one.top, other.top),
+        max(one.right, other.right),
+        max(one.bottom, other.bottom),
+    )
+
+
+def _is_tight(one: Box, other: Box) -> bool:
+    return _union(one, other).area < 1.5 * max(one.area, other.area)
 
 
 def _look(picture: Picture, part: Box, scale: float) -> list[Found]:

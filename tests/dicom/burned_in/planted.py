@@ -67,6 +67,10 @@ NAMES = (
     "Canary Zerlina",
 )
 KINDS = ("light", "dark", "faint", "vertical", "small", "large", "colour")
+VISIBLE = 8
+"""Grey levels from which two shades beside each other are told apart on a good screen."""
+LEGIBLE = 0.9
+"""A string of which less can be seen is not planted: nobody could read it."""
 FONT_FOLDERS = ("/usr/share/fonts/truetype", "/usr/share/fonts/opentype")
 FONTS = ("DejaVuSans.ttf", "DejaVuSansMono.ttf", "DejaVuSerif-Bold.ttf", "NimbusSans-Regular.otf", "C059-Roman.otf")
 
@@ -166,13 +170,27 @@ def plant(frames: tuple[Picture, ...], chance: random.Random, count: int) -> tup
         colour = _colour(kind, [frame[top : top + high, left : left + wide] for frame in out], chance)
         if colour is None:
             continue
+        seen = np.zeros(drawn.shape, np.bool_)
+        written = [np.array(frame[top : top + high, left : left + wide]) for frame in out]
+        for part, frame in zip(written, out, strict=True):
+            _write(part, drawn, colour)
+            seen |= _differs(part, frame[top : top + high, left : left + wide])
+        drawn_letters = drawn > 96
+        if float((drawn_letters & seen).sum()) < LEGIBLE * float(drawn_letters.sum()):
+            continue
+        for part, frame in zip(written, out, strict=True):
+            frame[top : top + high, left : left + wide] = part
         letters = np.zeros((rows, columns), np.bool_)
-        letters[top : top + high, left : left + wide] = drawn > 96
-        for frame in out:
-            _write(frame[top : top + high, left : left + wide], drawn, colour)
+        letters[top : top + high, left : left + wide] = drawn_letters & seen
         taken[top : top + high, left : left + wide] = True
         plants.append(Plant(kind, size, (left, top, left + wide, top + high), letters))
     return tuple(out), plants
+
+
+def _differs(after: Picture, before: Picture) -> npt.NDArray[np.bool_]:
+    """Return where a written letter can be told from what was there: black on black is no text to anybody."""
+    apart = np.abs(after.astype(np.int16) - before)
+    return (apart.max(axis=2) if apart.ndim == 3 else apart) >= VISIBLE
 
 
 def _drawn(text: str, font: Any, *, is_vertical: bool, chance: random.Random) -> Picture:
