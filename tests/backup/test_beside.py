@@ -31,12 +31,11 @@ pytestmark = pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="P
 CONTENTS = [part10("ct1"), part10("ct2", InstanceNumber=2), part10("ct3", InstanceNumber=3)]
 
 
-def store(clinic: Clinic, *contents: bytes) -> list[str]:
+def store(clinic: Clinic, *contents: bytes) -> None:
     principal = import_principal(clinic, "tests")
     batch = open_batch(principal, UploadBatch.Source.IMPORT)
-    outcomes = store_now(principal, batch, [[content] for content in contents])
+    store_now(principal, batch, [[content] for content in contents])
     close_batch(batch)
-    return [outcome.upload.state for outcome in outcomes]
 
 
 def restore(at: datetime, *options: str) -> str:
@@ -75,8 +74,6 @@ def test_a_study_comes_back_as_of_a_time_and_what_was_destroyed_does_not_BAK_06_
     assert AuditEvent.objects.filter(verb="backup.restored", clinic_id=clinic_a.pk).count() == 1
     assert not list((Path(settings.DATA_DIR) / "backup").glob("older-*"))
 
-    with pytest.raises(CommandError, match="No such study"):
-        restore(then, "--study", "AAAAAAAAAAAAAAAAAAAAAA")
     with clinic_scope(clinic_a):
         study = Study.objects.get()
         erase_studies(import_principal(clinic_a, "tests"), [study], kind="study", reference=study.public_id)

@@ -12,8 +12,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from datetime import timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,13 @@ class Backup:
         return self.folder / "backup"
 
     def stored(self) -> list[Stored]:
-        """The files of the database, the snapshot first."""
+        """The snapshot, and the changes that came after it."""
         found, _ = Shelf(PLACE).contents()
-        return sorted(found, key=lambda each: (link_of(each.facts.path, 0).level != 9, each.facts.path))
+        links = {each.facts.path: link_of(each.facts.path, 0) for each in found}
+        [snapshot] = [each for each in found if links[each.facts.path].level == 9]
+        last = links[snapshot.facts.path].last
+        after = [each for each in found if links[each.facts.path].first > last]
+        return [snapshot, *sorted(after, key=lambda each: each.facts.path)]
 
     def object(self, number: int) -> Path:
         """The object of the snapshot (0), or of the first, second ... change after it."""
@@ -83,7 +87,7 @@ def swap(first: Path, second: Path) -> None:
     second.write_bytes(one)
 
 
-def replace(path: Path, content: bytes) -> None:
+def put(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
@@ -93,8 +97,8 @@ def cut(path: Path, left: int | None = None) -> None:
 
 
 def spoil_wrapping(backup: Backup) -> None:
-    for each in backup.stored():
-        flip(backup.shelf / each.name, FIXED_BYTES + 20)
+    for path in backup.shelf.glob("*/*"):
+        flip(path, FIXED_BYTES + 20)
 
 
 def only_snapshot(backup: Backup) -> None:
@@ -106,18 +110,18 @@ def only_snapshot(backup: Backup) -> None:
 # What is done to the backup, and which item the drill must name.
 SPOILED: dict[str, tuple[Callable[[Backup], Any], str]] = {
     "snapshot missing": (lambda b: b.object(0).unlink(), "snapshot"),
-    "snapshot: one bit": (lambda b: flip(b.object(0)), "/9/"),
+    "snapshot: one bit": (lambda b: flip(b.object(0)), "{object 0}"),
     "snapshot: its first bytes": (lambda b: flip(b.object(0), 1), "{object 0}"),
     "snapshot cut": (lambda b: cut(b.object(0)), "{object 0}"),
     "snapshot empty": (lambda b: cut(b.object(0), 0), "{object 0}"),
-    "snapshot longer": (lambda b: replace(b.object(0), b.object(0).read_bytes() + b"more"), "{object 0}"),
+    "snapshot longer": (lambda b: put(b.object(0), b.object(0).read_bytes() + b"more"), "{object 0}"),
     "change in the middle missing": (lambda b: b.object(2).unlink(), "transaction"),
     "change: one bit": (lambda b: flip(b.object(2)), "{object 2}"),
     "change cut by a byte": (lambda b: cut(b.object(2), -1), "{object 2}"),
     "two changes swapped": (lambda b: swap(b.object(1), b.object(2)), "{object 1}"),
-    "stale": (only_snapshot, "/9/"),
+    "stale": (only_snapshot, "{object 0} backup-stale"),
     "nothing there": (lambda b: shutil.rmtree(b.shelf), "snapshot"),
-    "a stranger's object": (lambda b: replace(b.object(1), secrets.token_bytes(5000)), "{object 1}"),
+    "a stranger's object": (lambda b: put(b.object(1), secrets.token_bytes(5000)), "{object 1}"),
     "wrapped keys damaged": (spoil_wrapping, "{object 0}"),
     "blob missing": (lambda b: b.blobs()[0].unlink(), "{blob 0}"),
     "blob: one bit": (lambda b: flip(b.blobs()[1]), "{blob 1}"),
@@ -174,9 +178,10 @@ def backup(transactional_db: None, clinic_a: Clinic, place: Path, tmp_path: Path
         newest = list(Study.objects.values_list("public_id", "number_of_study_related_instances"))
     copy_due()
     database = Path(str(connection.settings_dict["NAME"]))
-    before = timezone.now()
     ship(database, tmp_path / "stream", *CHANGES)
-    return Backup(place, Wanted(PLACE, 50, 2, [list(each) for each in newest], before.isoformat()))
+    backup = Backup(place, Wanted(PLACE, 50, 2, [list(each) for each in newest], timezone.now().isoformat()))
+    last = datetime.fromtimestamp(backup.stored()[-1].facts.modified_ns / 1e9, UTC)
+    return replace(backup, wanted=replace(backup.wanted, not_before=last.isoformat()))
 
 
 class Examiner:
@@ -221,13 +226,14 @@ def test_every_spoiled_backup_fails_and_is_named_BAK_05_F15(backup: Backup, exam
     for kind, (spoil, item) in SPOILED.items():
         shutil.rmtree(backup.folder, ignore_errors=True)
         shutil.copytree(whole, backup.folder)
-        items = {f"object {number}": each.name for number, each in enumerate(backup.stored())}
-        items |= {f"blob {number}": path.name for number, path in enumerate(backup.blobs())}
+        # An object that does not open cannot say which file it was: then its own name is what can be named.
+        items = {each.name: f"{{object {number}}}" for number, each in enumerate(backup.stored())}
+        items |= {each.facts.path: f"{{object {number}}}" for number, each in enumerate(backup.stored())}
+        items |= {path.name: f"{{blob {number}}}" for number, path in enumerate(backup.blobs())}
         spoil(backup)
-        # A damaged object does not say what it was: its own name, or that of its file, is what can be named.
         found = named(examiner.examine(backup.wanted))
-        for key, name in items.items():
-            found = found.replace(name.partition("/")[2] or name, f"{{{key}}}")
+        for name, meant in items.items():
+            found = found.replace(name, meant)
         assert item in found, f"{kind}: {item} is not in {found!r}"
     shutil.rmtree(backup.folder)
     whole.rename(backup.folder)
@@ -235,10 +241,10 @@ def test_every_spoiled_backup_fails_and_is_named_BAK_05_F15(backup: Backup, exam
     other = base64.b64encode(secrets.token_bytes(32)).decode()
     assert "backup-key" in named(examiner.examine(backup.wanted, master_key=other))
 
-    thin = Wanted(**(asdict(backup.wanted) | {"study_count": 40}))
+    thin = replace(backup.wanted, study_count=40)
     assert "sample drill-thin" in named(examiner.examine(thin))
 
-    late = Wanted(**(asdict(backup.wanted) | {"not_before": (timezone.now() + timedelta(minutes=5)).isoformat()}))
+    late = replace(backup.wanted, not_before=(timezone.now() + timedelta(minutes=5)).isoformat())
     assert "backup-stale" in named(examiner.examine(late))
 
 
