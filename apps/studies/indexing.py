@@ -305,7 +305,7 @@ def queue_preparation(clinic: Clinic, series_pks: Sequence[int]) -> None:
     # The scope of a job is the clinic's own studies; those of a de-identified copy have to be asked for by its name.
     edition = current_edition()
     for pk in pks:
-        payload = {"series": pk} | ({"edition": edition} if edition else {})
+        payload: dict[str, object] = {"series": pk} | ({"edition": edition} if edition else {})
         enqueue(PREPARE, payload, clinic=clinic, run_after=timezone.now() + PREPARE_DELAY)
     Series.objects.filter(pk__in=pks).update(is_preparation_queued=True)
 

@@ -236,7 +236,13 @@ def _encoded(
 def load_encoders() -> None:
     """Load what writes each syntax, for a process that can open no file later."""
     samples = np.zeros((64, 64), np.uint8)
-    options = {"rows": 64, "columns": 64, "samples_per_pixel": 1, "number_of_frames": 1, "bits_allocated": 8}
+    options: dict[str, Any] = {
+        "rows": 64,
+        "columns": 64,
+        "samples_per_pixel": 1,
+        "number_of_frames": 1,
+        "bits_allocated": 8,
+    }
     options |= {"bits_stored": 8, "pixel_representation": 0, "planar_configuration": 0}
     for syntax, plugin in _WRITERS.items():
         encoder = get_encoder(syntax)

@@ -98,12 +98,13 @@ def _thin(cut: Cut, reach: int) -> Cut:
 
 def _is_ink(cut: Cut, ink: Ink, height: int) -> Mask:
     """Return which pixels have the colour of the ink and are thin in the way it is."""
-    near = np.abs(cut - ink.colour).max(axis=2) < max(12.0, 0.38 * ink.contrast)
+    near: Mask = np.abs(cut - ink.colour).max(axis=2) < max(12.0, 0.38 * ink.contrast)
     away = ink.colour - ink.ground
     strongest = int(np.abs(away).argmax())
     thin = _thin(cut[..., strongest : strongest + 1], max(2, round(0.2 * height)))[..., 0]
     stands: Mask = thin * np.sign(away[strongest]) > 0.3 * ink.contrast
-    return near & stands
+    both: Mask = near & stands
+    return both
 
 
 def _followed(whole: Cut, box: Box, ink: Ink) -> Box:
@@ -130,8 +131,8 @@ def _followed(whole: Cut, box: Box, ink: Ink) -> Box:
     # A column of a line of text is never full from top to bottom: that would be an edge, or a frame.
     is_letter = (amounts > 0) & (amounts <= max(2, min(int(usual.max(initial=0)), int(0.8 * box.height))))
     gap = max(2, round((0.9 if beside < _CLEAN else 0.45) * box.height))
-    # Where such strokes are elsewhere too, a chain of them may lead anywhere: a word further, not a line.
-    most = reach if beside < _CLEAN else 5 * box.height // 2
+    # Where such strokes are elsewhere too, a chain of them may lead anywhere: a letter or two further, not a line.
+    most = reach if beside < _CLEAN else 9 * box.height // 5
     before = min(_reach(is_letter[: box.left - left][::-1], gap), most)
     after = min(_reach(is_letter[box.right - left :], gap), most)
     # What goes on must be as full of ink as the line itself, or it is a speck here and there.
@@ -153,8 +154,8 @@ def _without_lines(strokes: Mask, length: int) -> Mask:
     """Return the strokes without those that run so far along the line: frames and scales, but no letter."""
     if strokes.shape[1] < length:
         return strokes
-    sums = np.pad(np.cumsum(strokes, axis=1), ((0, 0), (1, 0)))
-    is_full = sums[:, length:] - sums[:, :-length] >= length
+    sums: npt.NDArray[np.int64] = np.pad(np.cumsum(strokes, axis=1), ((0, 0), (1, 0)))
+    is_full: Mask = sums[:, length:] - sums[:, :-length] >= length
     marks = np.zeros((strokes.shape[0], strokes.shape[1] + 1), np.int32)
     marks[:, : is_full.shape[1]] += is_full
     marks[:, length : length + is_full.shape[1]] -= is_full
