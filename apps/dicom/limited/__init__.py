@@ -1,9 +1,9 @@
 """Files of strangers, parsed and decoded in child processes that can do nothing else.
 
 A parser has holes, and five libraries of other people's C decode what anybody sends. Here they run in children that
-have no secret in memory (but those of `deidentifying`, which says so), can open no file and no connection, and have only
-so much memory and time; see `confine` for
-what holds them and `pool` for how they are fed. What comes back is checked before it is believed.
+have no secret in memory (those of `deidentifying` have one, and say so), can open no file and no connection, and have
+only so much memory and time; see `confine` for what holds them and `pool` for how they are fed. What comes back is
+checked before it is believed.
 
 Every function takes files of any kind (in memory, decrypting, far away) and raises only what its namesake in this room
 raises, with two codes more: `parser-crashed` and `parser-timed-out`. What reading the file raises comes through.
