@@ -190,7 +190,7 @@ class DiskPlace(Place):
         _fsync_folder(path.parent)
 
     def _entries(self, shard: str) -> Iterator[os.DirEntry[str]]:
-        with suppress(FileNotFoundError), os.scandir(self.root / shard) as entries:
+        with _explained(), suppress(FileNotFoundError), os.scandir(self.root / shard) as entries:
             yield from entries
 
 

@@ -15,6 +15,9 @@ from apps.backup.errors import BackupError
 from apps.keys.errors import KeyUnavailableError
 
 
+PAUSE_SECONDS = 10.0
+
+
 class Command(BaseCommand):
     """`manage.py back_up`: runs beside the portal (`make run` starts it) until it is told to end."""
 
@@ -31,4 +34,6 @@ class Command(BaseCommand):
         try:
             back_up(should_stop)
         except (BackupError, KeyUnavailableError) as error:
+            # Whoever starts this again at once (supervisor) would find the same.
+            should_stop.wait(PAUSE_SECONDS)
             raise CommandError(str(error)) from None

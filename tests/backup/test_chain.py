@@ -1,0 +1,171 @@
+"""Which files make the database of a moment, which may go, and what does not open (BAK-01, ENC-08)."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from pytest_django import Settings
+
+from apps.backup.chain import Link, link_of, plan, superfluous
+from apps.backup.errors import BackupDamagedError, BackupIncompleteError, BackupKeyError
+from apps.backup.postgres import number_of
+from apps.backup.shelf import Shelf
+from apps.backup.shipping import Shipper
+from apps.keys.services import backup_key, forget_clinic_keys
+from tests.backup.test_drill import PLACE, place
+
+__all__ = ["place"]
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+LINE = "20260301T000000Z-abcdef"
+
+
+def link(level: int, first: int, last: int, *, line: str = LINE, at: float | None = None) -> Link:
+    """A file whose last transaction was `at` seconds after the start: one a second, unless told."""
+    written = START + timedelta(seconds=last if at is None else at)
+    found = link_of(f"{line}/ltx/{level}/{first:016x}-{last:016x}.ltx", int(written.timestamp() * 1e9))
+    assert found
+    return found
+
+
+def names(links: list[Link]) -> list[tuple[int, int, int]]:
+    return [(each.level, each.first, each.last) for each in links]
+
+
+FILES = [
+    link(9, 1, 10),
+    *(link(0, number, number) for number in range(11, 31)),
+    link(1, 11, 20),
+    link(1, 21, 30),
+]
+
+
+def test_the_newest_database_is_made_of_the_fewest_files() -> None:
+    assert names(plan(FILES)) == [(9, 1, 10), (1, 11, 20), (1, 21, 30)]
+
+
+def test_a_moment_has_nothing_that_came_later_BAK_06() -> None:
+    chain = plan(FILES, START + timedelta(seconds=23))
+    assert names(chain) == [(9, 1, 10), (1, 11, 20), (0, 21, 21), (0, 22, 22), (0, 23, 23)]
+
+
+def test_a_gap_and_a_missing_snapshot_are_named_F15() -> None:
+    broken = [each for each in FILES if not each.first <= 22 <= each.last or each.is_snapshot]
+    with pytest.raises(BackupIncompleteError) as gap:
+        plan(broken)
+    assert f"{21:016x}" in gap.value.item or f"{22:016x}" in gap.value.item
+    with pytest.raises(BackupIncompleteError) as nothing:
+        plan(FILES, START + timedelta(seconds=5))
+    assert nothing.value.item == "snapshot"
+
+
+def test_a_restored_database_begins_a_line_of_its_own() -> None:
+    later = "20260401T000000Z-abcdef"
+    files = [*FILES, link(9, 1, 3, line=later, at=100), link(0, 4, 4, line=later, at=101)]
+    assert {each.line for each in plan(files)} == {later}
+    assert {each.line for each in plan(files, START + timedelta(seconds=50))} == {LINE}
+
+
+def test_what_goes_leaves_every_kept_moment_restorable() -> None:
+    day = 86400
+    files = [link(9, 1, number * 100, at=number * day) for number in range(1, 41)]
+    for number in range(1, 40):
+        begin, at = number * 100 + 1, number * day
+        files += [link(0, begin + each, begin + each, at=at + (each + 1) * 100) for each in range(100)]
+        files += [link(1, begin + each, begin + each + 9, at=at + (each + 10) * 100) for each in range(0, 100, 10)]
+        files += [link(3, begin, begin + 99, at=at + 10000)]
+    now = START + timedelta(days=40, hours=1)
+    gone = superfluous(files, now, timedelta(days=30))
+    kept = [each for each in files if each not in gone]
+    assert len(kept) < len(files) / 4
+    assert plan(kept)[-1].last == plan(files)[-1].last
+    for days in range(11, 40):
+        at = START + timedelta(days=days, hours=20)
+        assert plan(kept, at)[-1].last == plan(files, at)[-1].last
+    with pytest.raises(BackupIncompleteError):
+        plan(kept, START + timedelta(days=5))
+
+
+def test_log_files_are_counted_across_their_borders() -> None:
+    assert number_of("000000010000000200000000") == number_of("0000000100000001000000FF") + 1
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> Path:
+    folder = tmp_path / "stream" / LINE / "ltx" / "0"
+    folder.mkdir(parents=True)
+    for number in (1, 2):
+        (folder / f"{number:016x}-{number:016x}.ltx").write_bytes(b"CANARY Zerlina " * 10_000 + bytes([number]))
+    return tmp_path / "stream"
+
+
+@pytest.mark.django_db
+def test_what_leaves_the_machine_is_sealed_and_opens_with_the_master_key_alone_ENC_08(
+    stream: Path, place: Path, tmp_path: Path, settings: Settings
+) -> None:
+    shipper = Shipper(stream, backup_key(), [PLACE])
+    assert shipper.ship() == 2
+    assert shipper.ship() == 0
+    objects = [path for path in place.rglob("*") if path.is_file()]
+    assert len(objects) == 2
+    assert not [path for path in objects if b"CANARY" in path.read_bytes() or LINE in str(path)]
+    forget_clinic_keys()
+    shelf = Shelf(PLACE)
+    stored, unreadable = shelf.contents()
+    assert not unreadable
+    for each in stored:
+        shelf.fetch(each, tmp_path / "back")
+        assert (tmp_path / "back" / each.facts.path).read_bytes() == (stream / each.facts.path).read_bytes()
+
+    first, second = objects
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    _, unreadable = shelf.contents()
+    assert [type(each.error) for each in unreadable] == [BackupDamagedError]
+    first.write_bytes(content)
+
+    settings.MASTER_KEY = base64.b64encode(secrets.token_bytes(32)).decode()
+    stored, unreadable = shelf.contents()
+    assert not stored
+    assert {type(each.error) for each in unreadable} == {BackupKeyError}
+
+
+@pytest.mark.django_db
+def test_copies_open_after_the_master_key_was_replaced_ENC_05(
+    stream: Path, place: Path, tmp_path: Path, settings: Settings
+) -> None:
+    old = tmp_path / "old.key"
+    old.write_text(settings.MASTER_KEY)
+    old.chmod(0o400)
+    shipper = Shipper(stream, backup_key(), [PLACE])
+    shipper.ship()
+    settings.MASTER_KEY_PREVIOUS_FILE = str(old)
+    settings.MASTER_KEY = base64.b64encode(secrets.token_bytes(32)).decode()
+    call_command("rotate_master_key", stdout=(tmp_path / "said").open("w"))
+    settings.MASTER_KEY_PREVIOUS_FILE = ""
+    # The next file goes along with the new wrapping of the same key.
+    (stream / LINE / "ltx" / "0" / f"{3:016x}-{3:016x}.ltx").write_bytes(b"more")
+    shipper.key = backup_key()
+    assert shipper.ship() == 1
+    stored, unreadable = Shelf(PLACE).contents()
+    assert len(stored) == 3
+    assert not unreadable
+
+
+@pytest.mark.django_db
+def test_a_place_that_is_away_gets_everything_when_it_is_back_F11(stream: Path, place: Path) -> None:
+    shipper = Shipper(stream, backup_key(), [PLACE])
+    place.parent.mkdir(exist_ok=True)
+    place.write_text("a disk that is not mounted")
+    assert shipper.ship() == 0
+    [shipment] = shipper.shipments
+    assert shipment.code == "storage-unavailable"
+    place.unlink()
+    shipment.resting_until = 0
+    assert shipper.ship() == 2
+    assert shipment.code == ""
