@@ -14,7 +14,6 @@ from apps.backup.continuous import back_up
 from apps.backup.errors import BackupError
 from apps.keys.errors import KeyUnavailableError
 
-
 PAUSE_SECONDS = 10.0
 
 
