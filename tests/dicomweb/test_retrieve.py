@@ -80,6 +80,17 @@ def test_a_frame_alone_comes_bare_to_who_asks_for_that(api: Api, study: dict[str
     assert api.get(f"{study['dose'].path}/frames/1,2", "application/octet-stream").status_code == 406
 
 
+def test_a_frame_is_packed_for_who_asks_for_that_alone(api: Api, study: dict[str, Sample]) -> None:
+    url = f"{study['dose'].path}/frames/2"
+    packing = {"Accept-Encoding": "gzip"}
+    packed = api.get(f"{url}?encoding=gzip", "application/octet-stream", **packing)
+    assert packed["Content-Encoding"] == "gzip"
+    plain = api.get(url, "application/octet-stream", **packing)
+    assert not plain.has_header("Content-Encoding")
+    assert not api.get(f"{url}?encoding=gzip", "application/octet-stream").has_header("Content-Encoding")
+    assert gzip.decompress(packed.content) == plain.content == study["dose"].dataset.pixel_array[1].tobytes()
+
+
 def test_frame_lists_that_make_no_sense(api: Api, study: dict[str, Sample]) -> None:
     for frames in ("0", "x", "1,,2", "-1", "1;2"):
         assert api.get(f"{study['dose'].path}/frames/{frames}", OHIF).status_code == 400, frames

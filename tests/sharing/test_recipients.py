@@ -189,6 +189,13 @@ def test_the_trail_names_the_link_even_in_a_members_browser(as_alice: Client, sh
     assert event.actor_id is None
 
 
+def test_a_single_study_with_nothing_to_say_opens_at_once(
+    dana: Client, study: Study, shared_without_pin: services.Shared
+) -> None:
+    response = open_link(dana, shared_without_pin)
+    assert response["Location"] == f"{home_of(shared_without_pin)}studies/{study.public_id}/"
+
+
 def test_downloading_needs_the_switch(dana: Client, shared: services.Shared, study: Study) -> None:
     open_link(dana, shared)
     assert dana.get(f"{home_of(shared)}download/{study.public_id}/").status_code == 404
