@@ -79,24 +79,26 @@ def plan(links: Iterable[Link], at: datetime | None = None) -> list[Link]:
 
 
 def superfluous(links: Sequence[Link], now: datetime, kept: timedelta) -> list[Link]:
-    """Return the files that need not be kept any more.
+    """Return the files that are not to be kept any more.
 
-    A file goes when a higher level covers it and its time is over; whole histories go after ``kept``, but never the
-    newest snapshot nor anything that a kept one needs.
+    A file goes when a higher level covers it and its time is over, and whatever is older than ``kept``: keys that were
+    destroyed since are in it. Only the newest snapshot of all, and what came after it, stays however old it is.
     """
     by_line: dict[str, list[Link]] = defaultdict(list)
     for link in links:
         by_line[link.line].append(link)
-    newest_line = max(by_line, default="")
+    newest_line = max((link.line for link in links if link.is_snapshot), default="")
     gone: list[Link] = []
     for line, of_line in by_line.items():
-        old = [link for link in of_line if link.is_snapshot and link.written_at < now - kept]
-        # The last snapshot before the limit is where the days that are kept begin; a dead line goes as a whole.
-        is_dead = line != newest_line and all(link.written_at < now - kept for link in of_line)
-        floor = max((link.last for link in old), default=0)
+        snapshots = [link for link in of_line if link.is_snapshot]
+        newest = max((link.last for link in snapshots), default=0) if line == newest_line else None
+        staying = [link.last for link in snapshots if link.written_at >= now - kept or link.last == newest]
+        floor = min(staying, default=0)
         for link in of_line:
-            is_old = link.level in KEPT and link.written_at < now - KEPT[link.level]
-            if is_dead or link.last < floor or (is_old and _is_covered(link, of_line)):
+            is_before = link.last < floor
+            is_expired = link.written_at < now - kept and (newest is None or link.last < newest)
+            is_joined = link.level in KEPT and link.written_at < now - KEPT[link.level] and _is_covered(link, of_line)
+            if is_before or is_expired or is_joined:
                 gone.append(link)
     return gone
 

@@ -229,16 +229,20 @@ def number_of(segment: str) -> int:
 
 
 def superfluous(parts: Iterable[Part], now: datetime, kept: timedelta) -> list[Part]:
-    """Return the files that need not be kept: what lies before the last base copy that is old enough to begin with."""
+    """Return the files that are not to be kept any more: base copies older than ``kept``, and the log before the rest.
+
+    The newest base copy stays however old it is, with all of the log since.
+    """
     known = list(parts)
     gone: list[Part] = []
     for line in {part.line for part in known}:
         of_line = [part for part in known if part.line == line]
-        old = [part for part in of_line if part.start and part.written_at < now - kept]
-        floor = max((part.start for part in old), default="")
+        bases = sorted((part for part in of_line if part.start), key=lambda part: part.written_at)
+        staying = [base for base in bases if base.written_at >= now - kept] or bases[-1:]
+        floor = min((base.start for base in staying), default="")
         whole = {part.segment for part in of_line if part.segment and part.offset is None}
         for part in of_line:
-            is_before = (part.start or part.segment) < floor
+            is_before = (part.start and part not in staying) or (part.segment and part.segment < floor)
             is_joined = part.offset is not None and part.segment in whole and part.written_at < now - PIECES_KEPT
             if is_before or is_joined:
                 gone.append(part)

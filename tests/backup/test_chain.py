@@ -89,6 +89,14 @@ def test_what_goes_leaves_every_kept_moment_restorable() -> None:
         assert plan(kept, at)[-1].last == plan(files, at)[-1].last
     with pytest.raises(BackupIncompleteError):
         plan(kept, START + timedelta(days=5))
+    # Keys that were destroyed thirty days ago are in none of what stays.
+    assert min(each.written_at for each in kept) >= now - timedelta(days=30)
+    # A history that has just begun has no snapshot yet.
+    begun = link(0, 1, 1, line="20270101T000000Z-abcdef", at=40 * day)
+    assert begun not in superfluous([*kept, begun], now, timedelta(days=30))
+    # Where copying stopped, the last copy stays however old it is.
+    long_after = now + timedelta(days=365)
+    assert names(plan([each for each in kept if each not in superfluous(kept, long_after, timedelta(days=30))]))
 
 
 def test_log_files_are_counted_across_their_borders() -> None:
