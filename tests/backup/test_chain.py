@@ -11,6 +11,7 @@ import pytest
 from django.core.management import call_command
 from pytest_django import Settings
 
+from apps.backup import postgres
 from apps.backup.chain import Link, link_of, plan, superfluous
 from apps.backup.errors import BackupDamagedError, BackupIncompleteError, BackupKeyError
 from apps.backup.postgres import number_of
@@ -97,6 +98,34 @@ def test_what_goes_leaves_every_kept_moment_restorable() -> None:
     # Where copying stopped, the last copy stays however old it is.
     long_after = now + timedelta(days=365)
     assert names(plan([each for each in kept if each not in superfluous(kept, long_after, timedelta(days=30))]))
+
+
+def part(path: str, days: float) -> postgres.Part:
+    found = postgres.part_of(f"pg-7/pg/{path}", int((START + timedelta(days=days)).timestamp() * 1e9))
+    assert found
+    return found
+
+
+def test_postgresql_keeps_the_log_since_its_oldest_kept_base_copy_and_names_a_gap_F15() -> None:
+    segments = [f"0000000100000000{number:08X}" for number in range(1, 41)]
+    files = [part(f"base-{name}-20260301T000000.tar.gz", day) for day, name in enumerate(segments)]
+    files += [part(f"wal/{name}.gz", day + 0.5) for day, name in enumerate(segments[:-1])]
+    pieces = [part(f"wal/{segments[-1]}.{offset:08x}", 39.5 + offset / 1e7) for offset in (0, 8192, 16384)]
+    files += [*pieces, part(f"wal/{segments[3]}.00002000", 3.2)]
+    gone = postgres.superfluous(files, START + timedelta(days=40), timedelta(days=30))
+    kept = [each for each in files if each not in gone]
+    assert min(each.start for each in kept if each.start) == segments[10]
+    assert min(each.segment for each in kept if each.segment) == segments[10]
+    assert postgres.plan(kept)[-3:] == pieces
+    moment = START + timedelta(days=20, hours=13)
+    assert postgres.plan(kept, moment)[0].start == segments[20]
+    with pytest.raises(BackupIncompleteError) as gap:
+        postgres.plan([each for each in kept if each.segment != segments[25]], moment)
+    assert gap.value.item == segments[24]
+    assert postgres.superfluous(kept, START + timedelta(days=400), timedelta(days=30))
+    assert [each for each in kept if each.start][-1] not in postgres.superfluous(
+        kept, START + timedelta(days=400), timedelta(days=30)
+    )
 
 
 def test_log_files_are_counted_across_their_borders() -> None:
