@@ -21,7 +21,10 @@ os.register_at_fork(after_in_child=_turns.clear)
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Takes a turn for each transaction, which is IMMEDIATE: it holds the right to write from its beginning."""
+    """Takes a turn for each transaction, which is IMMEDIATE: it holds the right to write from its beginning.
+
+    Django's type stubs do not know the methods that are extended here.
+    """
 
     _turn: threading.Lock | None = None
 
@@ -31,26 +34,26 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if not turn.acquire(timeout=float(options.get("timeout", 5))):
             raise OperationalError("database is locked")
         try:
-            super()._start_transaction_under_autocommit()  # type: ignore[misc]  # the stubs do not know it
+            super()._start_transaction_under_autocommit()  # type: ignore[misc]
         except BaseException:
             turn.release()
             raise
         self._turn = turn
 
     def _commit(self) -> None:
-        super()._commit()
+        super()._commit()  # type: ignore[misc]
         # A commit that failed is followed by a rollback.
         self._give_back()
 
     def _rollback(self) -> None:
         try:
-            super()._rollback()
+            super()._rollback()  # type: ignore[misc]
         finally:
             self._give_back()
 
     def _close(self) -> None:
         try:
-            super()._close()
+            super()._close()  # type: ignore[misc]
         finally:
             self._give_back()
 
