@@ -90,7 +90,8 @@ class TimedLedger:
     """What was acknowledged, and when."""
 
     def __init__(self) -> None:
-        self.acknowledged: dict[str, tuple[float, str, str]] = {}
+        self.acknowledged: dict[str, tuple[float, float, str]] = {}
+        """By URL: when the request began, when it was answered, and the SHA-256."""
 
     def send(self, access: Any, session: requests.Session, count: int) -> None:
         """Store a study of so many instances and note it once the answer is there."""
@@ -107,15 +108,16 @@ class TimedLedger:
             )  # fmt: skip
             url = f"{access.root}/dicomweb/studies"
             headers = {"Content-Type": "application/dicom", "Accept": "application/dicom+json"}
+            begun = time.monotonic()
             answer = session.post(url, data=content, headers=headers, timeout=60)
             if answer.status_code == 200:
                 place = f"{url}/{study}/series/{series}/instances/{uid}"
-                self.acknowledged[place] = (time.monotonic(), hashlib.sha256(content).hexdigest(), uid)
+                self.acknowledged[place] = (begun, time.monotonic(), hashlib.sha256(content).hexdigest())
 
     @property
     def images(self) -> dict[str, str]:
         """URL and SHA-256 of everything acknowledged so far."""
-        return {url: digest for url, (_, digest, _) in dict(self.acknowledged).items()}
+        return {url: digest for url, (_, _, digest) in dict(self.acknowledged).items()}
 
 
 def second_disk(installation: Any, folder: Path) -> None:
@@ -139,8 +141,8 @@ def run(installation: Any, viewers: int, seconds: float = SECONDS) -> Report:
     for thread in [*readers, uploads]:
         thread.start()
     time.sleep(seconds / 3)
-    destroyed = time.monotonic()
     _destroy(installation.data_dir / "blobs")
+    destroyed = time.monotonic()
     time.sleep(seconds * 2 / 3)
     stop.set()
     for thread in [*readers, uploads]:
@@ -186,14 +188,15 @@ def _report(access: Any, ledger: TimedLedger, readers: list[Viewer], destroyed: 
     session.headers["Accept"] = 'multipart/related; type="application/dicom"; transfer-syntax=*'
     report.acknowledged = len(ledger.acknowledged)
     later = 0
-    for url, (at, digest, _) in ledger.acknowledged.items():
-        later += at > destroyed
+    for url, (begun, at, digest) in ledger.acknowledged.items():
+        later += begun > destroyed
         parts = [hashlib.sha256(part).hexdigest() for part in parts_of(session.get(url, timeout=60))]
         if parts == [digest]:
             continue
         report.lost += 1
+        # What was answered while the place went had been written there before.
         report.rpo_seconds = max(report.rpo_seconds, destroyed - at)
-        if at > destroyed or parts:
+        if begun > destroyed or parts:
             report.wrong.append(f"{url} was acknowledged without the first place and is {'wrong' if parts else 'gone'}")
     if not later:
         report.wrong.append("nothing was taken after the first place was gone")
