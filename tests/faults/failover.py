@@ -161,9 +161,12 @@ def _upload(access: Any, ledger: TimedLedger, stop: threading.Event) -> None:
 def _destroy(blobs: Path) -> None:
     """Everything gone at once, and a file where the folder was, so that nothing can be written there either."""
     gone = blobs.with_name("blobs.gone")
-    blobs.rename(gone)
-    blobs.write_bytes(b"")
-    shutil.rmtree(gone, ignore_errors=True)
+    while not blobs.is_file():
+        blobs.rename(gone)
+        # A writer may make the folder again in between: then once more.
+        with suppress(IsADirectoryError):
+            blobs.write_bytes(b"")
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def _waiting(installation: Any) -> int:
