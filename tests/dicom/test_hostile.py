@@ -13,7 +13,7 @@ from typing import BinaryIO, cast
 import pytest
 from pydicom.uid import JPEG2000, JPEGBaseline8Bit
 
-from apps.dicom import decode, json_model, parse, phantom
+from apps.dicom import bounded, decode, json_model, parse, phantom
 from apps.dicom.errors import DicomError, RejectedError
 from apps.dicom.frames import MAX_FRAGMENTS
 from apps.dicom.parse import parse_header
@@ -80,7 +80,7 @@ def test_a_claimed_length_inside_a_sequence_is_noticed() -> None:
 
 
 def test_a_large_header_is_not_read_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parse, "MAX_HEADER_BYTES", 100_000)
+    monkeypatch.setattr(bounded, "MAX_HEADER_BYTES", 100_000)
     assert code_of(files.head() + files.element(0x00104000, "UT", b"x" * 200_000)) == "too-large"
 
 
