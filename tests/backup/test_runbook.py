@@ -26,7 +26,7 @@ from tests.flows.installation import Installation
 pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.xdist_group("runbook"),
-    pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="PostgreSQL is not copied"),
+    pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="PostgreSQL is copied in another way: test_postgres.py"),
 ]
 SLICES = 6
 HEADING = "### After a total loss"
