@@ -27,7 +27,7 @@ from tests.studies.files import part10, uid
 
 __all__ = ["place"]
 
-pytestmark = pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="PostgreSQL is copied in another way: test_postgres.py")
+pytestmark = pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="test_postgres.py does it there")
 CONTENTS = [part10("ct1"), part10("ct2", InstanceNumber=2), part10("ct3", InstanceNumber=3)]
 
 

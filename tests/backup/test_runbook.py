@@ -26,7 +26,7 @@ from tests.flows.installation import Installation
 pytestmark = [
     pytest.mark.timeout(600),
     pytest.mark.xdist_group("runbook"),
-    pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="PostgreSQL is copied in another way: test_postgres.py"),
+    pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="test_postgres.py does it there"),
 ]
 SLICES = 6
 HEADING = "### After a total loss"
@@ -95,7 +95,7 @@ def test_the_runbook_brings_everything_back_word_for_word_ENC_08_BAK_05_F12(inst
     assert len(words) == 3
     installation.manage("import_dicom", "--clinic", "story", str(folder))
     acknowledged_at = time.time()
-    servers.wait_until(lambda: copied(installation.place, acknowledged_at), "The copies", seconds=60)
+    servers.wait_until(lambda: copied(installation.place, acknowledged_at), "The copies", seconds=180)
     installation.destroy()
 
     restored = subprocess.Popen(
@@ -111,7 +111,7 @@ def test_the_runbook_brings_everything_back_word_for_word_ENC_08_BAK_05_F12(inst
             break
     assert "serves at" in said[-1], "".join(said)
     assert "replica-nas" in "".join(said)
-    servers.wait_until(lambda: installation.status("/readyz") == 200, "Viewbox", seconds=60)
+    servers.wait_until(lambda: installation.status("/readyz") == 200, "Viewbox", seconds=180)
 
     # The first image, at once, through the door that viewers use; then all of them, bit for bit.
     assert len(instances(installation, token, next(folder.iterdir()))) == SLICES
