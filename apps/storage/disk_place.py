@@ -3,8 +3,8 @@
 import errno
 import os
 import secrets
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -59,18 +59,6 @@ def _write_all(descriptor: int, data: Buffer) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _make_durable(files: Sequence["_DiskWriter"]) -> None:
-    for file in files:
-        file.make_durable()
-
-
-def _wait_for_all(files: Sequence["_DiskWriter"]) -> None:
-    if len(files) > 1:
-        list(_waiters().map(_make_durable, [files[first::FSYNC_THREADS] for first in range(FSYNC_THREADS)]))
-    else:
-        _make_durable(files)
-
-
 def _wait_for_folders(folders: Collection[Path]) -> None:
     if len(folders) > 1:
         list(_waiters().map(_fsync_folder, folders))
@@ -113,17 +101,25 @@ class DiskPlace(Place):
                 pass
 
     def _write_group(self, group: Iterable[tuple[str, Buffer]]) -> int:
-        """Write all, then wait for all: the file system makes them durable in few commits of its journal."""
+        """Write all, waiting for the disk beside it: while one is made durable the next is encrypted and written."""
         files: list[_DiskWriter] = []
+        waiting: list[Future[None]] = []
         try:
             for name, data in group:
+                if files:
+                    waiting.append(_waiters().submit(files[-1].make_durable))
                 files.append(_DiskWriter(self, name))
                 files[-1].write(data)
-            _wait_for_all(files)
+            if files:
+                files[-1].make_durable()
+            for each in waiting:
+                each.result()
             for file in files:
                 file.rename()
             _wait_for_folders({file.path.parent for file in files})
         except BaseException:
+            # Nobody closes a file that a thread still waits for.
+            wait(waiting)
             for file in files:
                 file.abort()
             raise
