@@ -1,4 +1,4 @@
-"""What the database is told of columns: matching by wild cards (`*` any text, `?` one letter, PS3.4 C.2.2.2.4), order."""
+"""What the database is told of columns: wild cards (`*` any text, `?` one letter, PS3.4 C.2.2.2.4); order."""
 
 from __future__ import annotations
 
