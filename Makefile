@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 APT := apt-get install -y -qq --no-install-recommends
 
-.PHONY: run test check faults setup assets lock clean
+.PHONY: run test test-long check faults setup assets lock clean
 
 run: setup
 	@exec $(PY) manage.py prepare --demo --serve
@@ -36,9 +36,17 @@ assets: $(VENV)/.installed
 # What is pure (tests/dicom), and the hostile files that meet it, have no stack to differ on: once is enough.
 test: $(VENV)/.installed-dev assets
 	@$(PY) -m tests.install
-	@TEST_STACK=embedded $(PY) -m pytest -n 2 --dist loadgroup -q
-	@echo "Once more on PostgreSQL, Redis and S3, without tests/dicom, tests/hostile and the flows named in tests/flows/conftest.py"
-	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist loadgroup -q --ignore=tests/dicom --ignore=tests/hostile
+	@TEST_STACK=embedded $(PY) -m pytest -n 2 --dist loadgroup -q -m "not long"
+	@echo "Once more on PostgreSQL, Redis and S3, without tests/dicom and tests/hostile"
+	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist loadgroup -q -m "not long" --ignore=tests/dicom --ignore=tests/hostile
+
+# Every walk through a browser, kills, a place destroyed under viewers, power cuts, spoiled backups, the runbook. The flows
+# named in tests/flows/conftest.py are walked on one stack.
+test-long: $(VENV)/.installed-dev assets
+	@$(PY) -m tests.install
+	@TEST_STACK=embedded $(PY) -m pytest -n 2 --dist loadgroup -q -m long
+	@echo "Once more on PostgreSQL, Redis and S3"
+	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist loadgroup -q -m long tests/flows tests/backup tests/faults
 
 # The long form of the fault tests; broken off, the kills go on where they stopped. The table is in var/faults/results.md.
 faults: $(VENV)/.installed-dev assets

@@ -22,6 +22,7 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, Table, TableStyle
 
+from apps.accounts.roles import Role
 from apps.backup.alarms import recipients
 from apps.backup.proven import Month, Proof
 
@@ -71,7 +72,7 @@ def _story(month: Month, title: str) -> list[Flowable]:
             colour=QUIET,
         ),
         *_heading(_("Who is responsible")),
-        *(_text(f"{owner.name} ({owner.email}), {_('owner')}") for owner in month.owners),
+        *(_text(f"{owner.name} ({owner.email}), {Role.OWNER.label}") for owner in month.owners),
         _text(_("Alarms go to: %(addresses)s") % {"addresses": ", ".join(recipients()) or _("nobody")}),
         *_heading(_("What is copied")),
         _text(

@@ -38,7 +38,10 @@ from apps.storage.services import copy_due
 from apps.studies.models import Study
 from tests.studies.files import index, part10
 
-pytestmark = pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="test_postgres.py does it there")
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="test_postgres.py does it there"),
+]
 
 PLACE = "replica-nas"
 

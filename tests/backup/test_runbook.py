@@ -24,6 +24,7 @@ from tests.faults.processes import kill, owned_by
 from tests.flows.installation import Installation
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.timeout(600),
     pytest.mark.xdist_group("runbook"),
     pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="test_postgres.py does it there"),

@@ -10,9 +10,12 @@ import pytest
 from tests.faults import failover
 from tests.flows.installation import Installation
 
-pytestmark = pytest.mark.skipif(
-    os.environ["TEST_STACK"] == "servers", reason="the place that is destroyed is a disk of the one-machine stack"
-)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(
+        os.environ["TEST_STACK"] == "servers", reason="the place that is destroyed is a disk of the one-machine stack"
+    ),
+]
 
 
 def test_viewers_go_on_when_the_first_place_is_destroyed_F11(tmp_path: Path) -> None:

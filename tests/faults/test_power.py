@@ -14,6 +14,7 @@ from django.conf import settings
 from tests.faults.power import missing_privilege
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(os.environ["TEST_STACK"] == "servers", reason="the disk that is cut holds SQLite"),
     pytest.mark.skipif(bool(missing_privilege()), reason=f"the power cannot be cut without {missing_privilege()}"),
 ]

@@ -23,6 +23,8 @@ WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 # On servers these flows would show the same pages over the same doors, which the rooms' own tests walk on both stacks.
 ONE_STACK = ["anonymised", "headers", "hostile_names", "quick_viewer", "requests", "sharing", "upload"]
+# What `make test` walks; the others are part of `make test-long`.
+SHORT = {"test_story", "test_tap"}
 collect_ignore = [f"test_{name}.py" for name in ONE_STACK] if os.environ["TEST_STACK"] == "servers" else []
 
 
@@ -35,6 +37,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # Killing has an installation of its own, so it may run beside the others.
             item.add_marker(pytest.mark.xdist_group("kill" if item.path.stem == "test_kill" else "flows"))
             item.add_marker(pytest.mark.timeout(900))
+            if item.path.stem not in SHORT:
+                item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(scope="session")

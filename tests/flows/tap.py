@@ -1,8 +1,8 @@
 """A tap on every answer of a running installation, between the portal and gunicorn.
 
 Before the first byte that tells of a patient leaves, the record that the answer names (X-Audit-Id) has to be committed:
-it is looked up then, over a connection of the tap's own. What was heard is written to `tap.jsonl` beside the logs: no
-values, only where, and what was missing.
+it is looked up then, over a connection of the tap's own. What was heard is written to `tap.jsonl` beside the data
+directory: no values, only where, and what was missing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ SHOWS_BY_TYPE = re.compile(
 )
 _WORDS = re.compile(r"[\^=\s,]+")
 _LONGEST = 128
+# What the pages say of themselves is no sign of a patient, even of one who is called so.
+_OWN_WORDS = b"".join(path.read_bytes() for path in sorted(Path("templates").rglob("*.html")))
 
 
 class Tap:
@@ -103,12 +105,17 @@ class Tap:
         return bool(reference) and bool(self._ask(sql, reference))
 
     def _canaries(self) -> list[bytes]:
-        """Return what says who a patient is: the longer words of the names, and the PatientIDs."""
+        """Return what says who a patient is: the longer words of the names, and the PatientIDs.
+
+        Not what clinics and their people are called, too.
+        """
         texts: set[str] = set()
+        others = self._ask("SELECT name, '' FROM clinics_clinic UNION SELECT name, email FROM accounts_user")
+        own = _OWN_WORDS + " ".join(text for row in others for text in row).encode()
         for name, identifier in self._ask("SELECT patient_name, dicom_patient_id FROM patients_patient"):
             texts |= {word for word in _WORDS.split(name) if len(word) > 4}
             texts |= {identifier} if len(identifier) > 5 else set()
-        return [text.encode() for text in texts]
+        return [word for word in map(str.encode, texts) if word not in own]
 
 
 class TappedWorker(ThreadWorker):
@@ -117,10 +124,10 @@ class TappedWorker(ThreadWorker):
     def load_wsgi(self) -> None:
         """Load the portal, and listen to it."""
         super().load_wsgi()
-        self.wsgi = Tap(self.wsgi, Path(os.environ["PORTAL_DATA_DIR"]) / "log" / FILE)
+        self.wsgi = Tap(self.wsgi, Path(os.environ["PORTAL_DATA_DIR"]).parent / FILE)
 
 
 def heard(data_dir: Path) -> list[dict[str, Any]]:
     """Return what the tap of an installation wrote down."""
-    path = data_dir / "log" / FILE
+    path = data_dir.parent / FILE
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

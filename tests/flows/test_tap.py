@@ -16,7 +16,8 @@ def test_no_byte_of_a_patient_left_without_its_record_AUD_01(installation: Insta
     """Runs behind the other flows, which share the installation."""
     assert installation.status("/healthz") == 200
     answers = heard(installation.data_dir)
-    assert answers
+    # A tap that hears nothing proves nothing.
+    assert sum(answer["has_shown"] for answer in answers) > 5
     assert [answer for answer in answers if answer["has_shown"] and not answer["is_recorded"]] == []
 
 

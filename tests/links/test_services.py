@@ -24,6 +24,7 @@ from apps.jobs.services import process_until_idle
 from apps.links import services
 from apps.links.errors import LinkRefusedError, LinkUnavailableError, TooManyAttemptsError, WrongPinError
 from apps.links.models import Link, LinkSession
+from apps.links.opening import MAX_REFUSALS_BY_ADDRESS, SESSION_IDLE
 from apps.links.tokens import hash_token, make_token
 
 pytestmark = pytest.mark.django_db
@@ -168,7 +169,7 @@ def test_a_session_ends_when_idle_and_when_old(clinic_a: Clinic, alice: User) ->
         with pytest.raises(LinkUnavailableError):
             services.resolve(made.link.public_id, opened.secret, "share")
         again = open_link(made)
-        clock.shift(services.SESSION_IDLE)
+        clock.shift(SESSION_IDLE)
         with pytest.raises(LinkUnavailableError):
             services.resolve(made.link.public_id, again.secret, "share")
 
@@ -246,11 +247,11 @@ def test_dead_links_are_all_alike_outside_and_told_apart_in_the_trail_SHARE_14(
 
 
 def test_a_flood_of_tokens_fills_no_table_SHARE_14(clinic_a: Clinic, alice: User) -> None:
-    for _ in range(services.MAX_REFUSALS_BY_ADDRESS + 5):
+    for _ in range(MAX_REFUSALS_BY_ADDRESS + 5):
         with pytest.raises(LinkUnavailableError):
             services.find(make_token(), "share", context=visitor())
     refusals = AuditEvent.objects.filter(verb="link.refused")
-    assert refusals.count() == services.MAX_REFUSALS_BY_ADDRESS
+    assert refusals.count() == MAX_REFUSALS_BY_ADDRESS
     assert refusals.filter(additional_data__code="too-many-tokens").count() == 1
 
 
