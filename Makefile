@@ -33,20 +33,22 @@ assets: $(VENV)/.installed
 	@$(PY) -m apps.viewer.build
 	@$(PY) -m portal.assets
 
-# What is pure (tests/dicom), and the hostile files that meet it, have no stack to differ on: once is enough.
+# Once more on servers: the rooms whose work is with database, broker and storage. The others ask these rooms.
+ROOMS := accounts audit backup billing clinics deidentification dicomweb ingest jobs keys links patients sharing storage studies
+
 test: $(VENV)/.installed-dev assets
 	@$(PY) -m tests.install
 	@TEST_STACK=embedded $(PY) -m pytest -n 2 --dist loadgroup -q -m "not long"
-	@echo "Once more on PostgreSQL, Redis and S3, without tests/dicom and tests/hostile"
-	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist loadgroup -q -m "not long" --ignore=tests/dicom --ignore=tests/hostile
+	@echo "Once more on PostgreSQL, Redis and S3: the story, and $(ROOMS)"
+	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist loadgroup -q -m "not long" tests/flows $(ROOMS:%=tests/%)
 
-# Every walk through a browser, kills, a place destroyed under viewers, power cuts, spoiled backups, the runbook. The flows
-# named in tests/flows/conftest.py are walked on one stack.
+# Every walk through a browser, kills, a place destroyed under viewers, power cuts, spoiled backups, the runbook; on servers
+# the flows that tests/flows/conftest.py does not leave to one stack, and the walks over all URLs.
 test-long: $(VENV)/.installed-dev assets
 	@$(PY) -m tests.install
 	@TEST_STACK=embedded $(PY) -m pytest -n 2 --dist loadgroup -q -m long
 	@echo "Once more on PostgreSQL, Redis and S3"
-	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist loadgroup -q -m long tests/flows tests/backup tests/faults
+	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist loadgroup -q tests/test_*.py tests/flows tests/access tests/admin tests/exports tests/notices tests/viewer
 
 # The long form of the fault tests; broken off, the kills go on where they stopped. The table is in var/faults/results.md.
 faults: $(VENV)/.installed-dev assets

@@ -152,7 +152,9 @@ class PostgresEngine(Engine):
     def _lay_out(self, folder: Path, chosen: Chosen, data_dir: Path, at: datetime | None) -> None:
         parts, _ = self._parts(chosen.files)
         by_path = {part.path: part for part in parts}
-        postgres.lay_out(folder, [by_path[each.facts.path] for each in chosen.files], data_dir, at)
+        # PostgreSQL refuses a moment behind its last commit; with all files there is nothing to leave out.
+        moment = at if at == chosen.until else None
+        postgres.lay_out(folder, [by_path[each.facts.path] for each in chosen.files], data_dir, moment)
 
     def _reach(self) -> dict[str, Any]:
         return {"user": str(connection.settings_dict["USER"]), "dbname": str(connection.settings_dict["NAME"])}

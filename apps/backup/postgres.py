@@ -277,6 +277,10 @@ def lay_out(folder: Path, parts: list[Part], data_dir: Path, at: datetime | None
         out.write("\n".join(["", *lines, ""]))
 
 
+_LOG: Final = "viewbox_start.log"
+_ENDED_EARLY: Final = b"recovery ended before configured recovery target was reached"
+
+
 class Cluster:
     """A server of our own on a restored data directory: only this user reaches it, by a socket in its folder."""
 
@@ -288,29 +292,43 @@ class Cluster:
         """Start and wait until it has recovered; ``reach`` are psycopg's parameters. Raises BackupError."""
         self._sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self._data_dir / "viewbox.conf").write_text(
-            f"listen_addresses = ''\nunix_socket_directories = '{self._sockets}'\nhot_standby = off\n"
+            f"listen_addresses = ''\nunix_socket_directories = '{self._sockets}'\n"
+            f"hot_standby = off\nlc_messages = 'C'\n"
             f"hba_file = '{self._data_dir}/viewbox_hba.conf'\nmax_connections = 20\nfsync = off\narchive_mode = off\n"
         )
         (self._data_dir / "viewbox_hba.conf").write_text("local all all trust\n")
+        if self._recovers(reach):
+            return
+        # Nothing was committed between the moment asked for and the end of the log: all of it is that moment.
+        if _ENDED_EARLY in (self._data_dir / _LOG).read_bytes():
+            settings = self._data_dir / "postgresql.auto.conf"
+            lines = settings.read_text().splitlines(keepends=True)
+            settings.write_text("".join(line for line in lines if not line.startswith("recovery_target_time")))
+            if self._recovers(reach):
+                return
+        raise BackupError("PostgreSQL does not recover from the copy.", "database")
+
+    def _recovers(self, reach: Mapping[str, Any]) -> bool:
         command = ["setpriv", "--pdeathsig", "TERM", program("postgres"), "-D", str(self._data_dir), "-c"]
         owner = _as_server(self._data_dir.parent, self._sockets)
-        silent: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        self._process = subprocess.Popen(
-            [*command, f"config_file={self._data_dir}/viewbox.conf"],
-            **silent, **owner,
-        )  # fmt: skip
+        silent: dict[str, Any] = dict.fromkeys(("stdin", "stdout"), subprocess.DEVNULL)
+        with (self._data_dir / _LOG).open("wb") as said:
+            self._process = subprocess.Popen(
+                [*command, f"config_file={self._data_dir}/viewbox.conf"],
+                stderr=said, **silent, **owner,
+            )  # fmt: skip
         deadline = time.monotonic() + RECOVERY_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 with psycopg.connect(host=str(self._sockets), connect_timeout=5, **reach) as asked:
                     row = asked.execute("SELECT pg_is_in_recovery()").fetchone()
                 if row and not row[0]:
-                    return
+                    return True
             except psycopg.OperationalError:
                 pass
             time.sleep(0.1)
         self.stop()
-        raise BackupError("PostgreSQL does not recover from the copy.", "database")
+        return False
 
     def stop(self) -> None:
         """End the server."""

@@ -15,6 +15,7 @@ from pytest_django import Settings
 
 from apps.backup import postgres
 from apps.backup.drilling import run_drill
+from apps.backup.engines import PostgresEngine
 from apps.backup.everything import restore_cluster
 from apps.backup.models import Drill
 from apps.backup.postgres import Cluster, Receiver
@@ -100,7 +101,9 @@ def test_the_cluster_comes_back_to_the_last_commit_and_a_drill_proves_it_BAK_01_
     # The folder of the test is pytest's own: the server's user gets one beside it.
     target = Path(os.environ["TEST_RUN_DIR"]) / "restored" / "data"
     settings.DATA_DIR = tmp_path
-    restore_cluster(target, place="nas")
+    # As of the last moment that the copies reach: no commit is known to have come then or later.
+    _, last_moment = PostgresEngine(target).span(stored)
+    restore_cluster(target, at=last_moment, place="nas")
     cluster = Cluster(target, target.parent / "s")
     reach = {"user": str(connection.settings_dict["USER"]), "dbname": str(connection.settings_dict["NAME"])}
     try:
