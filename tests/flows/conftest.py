@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwr
 
 from tests.flows.hostile import hostile
 from tests.flows.installation import Installation
+from tests.flows.tap import heard
 from tests.servers import ServerMissingError
 
 __all__ = ["hostile"]
@@ -29,13 +30,10 @@ collect_ignore = [f"test_{name}.py" for name in ONE_STACK] if os.environ["TEST_S
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Flows share one installation: keep them on one worker, and begin with them, for they take the longest."""
-    # What the tap has heard is looked at when the others are through.
-    items.sort(key=lambda item: ("tests/flows" not in str(item.path), item.path.stem == "test_tap"))
+    """Begin with the flows, for they take the longest."""
+    items.sort(key=lambda item: "tests/flows" not in str(item.path))
     for item in items:
         if "tests/flows" in str(item.path):
-            # Killing has an installation of its own, so it may run beside the others.
-            item.add_marker(pytest.mark.xdist_group("kill" if item.path.stem == "test_kill" else "flows"))
             item.add_marker(pytest.mark.timeout(900))
             if item.path.stem not in SHORT:
                 item.add_marker(pytest.mark.long)
@@ -43,11 +41,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """Viewbox, running."""
+    """Viewbox, running, one for each test worker; in the end, what was shown by it was on record before (AUD-01)."""
     running = Installation(tmp_path_factory.mktemp("installation"))
     running.start()
     yield running
     running.stop()
+    assert [answer for answer in heard(running.data_dir) if answer["has_shown"] and not answer["is_recorded"]] == []
 
 
 @pytest.fixture(scope="session")

@@ -167,6 +167,8 @@ def test_the_story(
     assert installation.manage("verify_audit")
 
     assert_nothing_lies_in_the_clear(installation, pixel_run, token)
+    # A tap that hears nothing would prove nothing (conftest.py).
+    assert sum(answer["has_shown"] for answer in heard(installation.data_dir)) > 5
 
 
 def assert_nothing_lies_in_the_clear(installation: Installation, pixel_run: bytes, token: str) -> None:
