@@ -34,7 +34,8 @@ assets: $(VENV)/.installed
 	@$(PY) -m portal.assets
 
 # Once more on servers: the rooms whose work is with database, broker and storage. The others ask these rooms.
-ROOMS := accounts audit backup billing clinics deidentification dicomweb ingest jobs keys links patients sharing storage studies
+ROOMS := audit backup billing clinics ingest jobs keys links patients storage studies
+OTHER_ROOMS := access accounts admin deidentification dicomweb exports notices sharing viewer
 
 test: $(VENV)/.installed-dev assets
 	@$(PY) -m tests.install
@@ -48,7 +49,7 @@ test-long: $(VENV)/.installed-dev assets
 	@$(PY) -m tests.install
 	@TEST_STACK=embedded $(PY) -m pytest -n 2 --dist loadgroup -q -m long
 	@echo "Once more on PostgreSQL, Redis and S3"
-	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist loadgroup -q tests/test_*.py tests/flows tests/access tests/admin tests/exports tests/notices tests/viewer
+	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist loadgroup -q tests/test_*.py tests/flows $(OTHER_ROOMS:%=tests/%)
 
 # The long form of the fault tests; broken off, the kills go on where they stopped. The table is in var/faults/results.md.
 faults: $(VENV)/.installed-dev assets
