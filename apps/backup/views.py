@@ -10,8 +10,8 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from apps.access.services import principal_of
-from apps.audit.services import record
+from apps.access.services import authorise
+from apps.accounts.roles import Capability
 from apps.backup.models import Alarm, DatabaseCopy
 from apps.backup.proven import last_proven, month_of, months_with_drills, recent
 from apps.backup.report import report_pdf
@@ -47,7 +47,7 @@ def report(request: HttpRequest, clinic_slug: str) -> HttpResponse:
     if first > today:
         raise Http404
     details = {"from_date": first.isoformat()}
-    record("backup.reported", context=principal_of(request).context, clinic_id=clinic.pk, details=details)
+    authorise(request, Capability.CLINIC_MANAGE, None, verb="backup.reported", details=details)
     answer = HttpResponse(report_pdf(month_of(clinic, first)), content_type="application/pdf")
     answer["Content-Disposition"] = f'attachment; filename="{clinic.slug}-backups-{first:%Y-%m}.pdf"'
     answer["Cache-Control"] = "no-store"

@@ -40,5 +40,10 @@ def faults_in_both_schemes(page: Page) -> list[str]:
         # Colours that fade over are not yet what they will be: without motion they change at once.
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
         page.wait_for_timeout(250)
-        faults += [f"{scheme} {page.url}: {fault}" for fault in faults_of(page)]
+        found = faults_of(page)
+        if found:
+            # A busy machine may still be painting: what stays is a fault.
+            page.wait_for_timeout(2000)
+            found = faults_of(page)
+        faults += [f"{scheme} {page.url}: {fault}" for fault in found]
     return faults
