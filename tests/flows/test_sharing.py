@@ -144,7 +144,7 @@ def test_the_patients_own_link_from_its_making_to_its_end(
     home = own.url
     own.get_by_role("link", name=re.compile("^Open")).first.click()
     wait_for_pixels(own)
-    with own.expect_download() as download:
+    with own.expect_download(timeout=120_000) as download:
         own.get_by_role("button", name="Save picture").click()
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
     own.screenshot(path=screenshots / f"sharing-{size['width']}-watermark.png")
@@ -153,7 +153,7 @@ def test_the_patients_own_link_from_its_making_to_its_end(
     own.goto(home)
     own.get_by_role("button", name=re.compile("Download.*everything")).click()
     looker.look(own, "menu")
-    with own.expect_download() as download:
+    with own.expect_download(timeout=120_000) as download:
         own.locator(".dropdown-menu.show").get_by_role("link", name="As a ZIP archive").click()
     names = zipfile.ZipFile(download.value.path()).namelist()
     assert len([name for name in names if name.startswith("DICOM/")]) == SLICES
@@ -161,7 +161,7 @@ def test_the_patients_own_link_from_its_making_to_its_end(
     own.locator(".dropdown-menu.show").get_by_role("button", name="Prepare the disc for later").click()
     expect(own.get_by_role("link", name="Download")).to_be_visible(timeout=60_000)
     looker.look(own, "prepared")
-    with own.expect_download() as download:
+    with own.expect_download(timeout=120_000) as download:
         own.get_by_role("link", name="Download").click()
     assert Path(download.value.path()).read_bytes()[0x8001:0x8006] == b"CD001"
 
@@ -197,7 +197,7 @@ def test_the_patients_own_link_from_its_making_to_its_end(
     page.get_by_label("Valid from now for").select_option("30")
     page.get_by_role("button", name="Change").click()
     expect(page.get_by_text("ends at another time")).to_be_visible()
-    with page.expect_download() as download:
+    with page.expect_download(timeout=120_000) as download:
         page.get_by_role("link", name="Receipt").first.click()
     done = subprocess.run(
         [sys.executable, "-I", "-S", SCRIPT, download.value.path()], capture_output=True, text=True, check=False
