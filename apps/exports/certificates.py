@@ -6,8 +6,6 @@ canonical JSON. It names nobody: a patient by the public id that the trail has.
 
 from __future__ import annotations
 
-import base64
-import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -15,7 +13,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from apps.clinics.models import Clinic
-from apps.exports.signing import sign
+from apps.exports.signing import signed
 from apps.storage.models import Erasure
 from apps.storage.services import last_key_copy_at, locked_bytes_until
 
@@ -53,21 +51,7 @@ def certificate_of(erasure: Erasure, clinic: Clinic) -> dict[str, Any]:
             _("The audit trail: it names nobody, and keeps who did what."),
         ],
     }
-    public_key, signature = sign(message_of(certificate))
-    return certificate | {
-        "signature": {
-            "algorithm": "Ed25519",
-            "public_key": base64.b64encode(public_key).decode(),
-            "value": base64.b64encode(signature).decode(),
-        }
-    }
-
-
-def message_of(certificate: dict[str, Any]) -> bytes:
-    """Return what is signed: a line that says what it is, then the certificate without its signature."""
-    unsigned = {name: value for name, value in certificate.items() if name != "signature"}
-    body = json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return b"viewbox destruction 1\n" + body.encode("ascii")
+    return signed("destruction", certificate)
 
 
 def _instant(at: datetime) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 from typing import Any, Final
@@ -14,7 +13,7 @@ from apps.audit.errors import AuditUnavailableError
 from apps.audit.models import AuditEvent
 from apps.audit.services import NotSealedError, proof_of
 from apps.clinics.models import Clinic
-from apps.exports.signing import sign
+from apps.exports.signing import signed
 
 FORMAT: Final = "viewbox-receipt-1"
 
@@ -22,7 +21,7 @@ FORMAT: Final = "viewbox-receipt-1"
 def receipt_of(event: AuditEvent, clinic: Clinic) -> dict[str, Any]:
     """Return the receipt as JSON values; the check is described beside the public keys and done by a short script.
 
-    The signature covers `message_of` the rest. Raises NotSealedError and KeyUnavailableError.
+    The signature covers `signing.message_of` the rest. Raises NotSealedError and KeyUnavailableError.
     """
     receipt = {
         "format": FORMAT,
@@ -31,21 +30,7 @@ def receipt_of(event: AuditEvent, clinic: Clinic) -> dict[str, Any]:
         "words": event.verb_words,
         "proof": proof_of(event),
     }
-    public_key, signature = sign(message_of(receipt))
-    return receipt | {
-        "signature": {
-            "algorithm": "Ed25519",
-            "public_key": base64.b64encode(public_key).decode(),
-            "value": base64.b64encode(signature).decode(),
-        }
-    }
-
-
-def message_of(receipt: dict[str, Any]) -> bytes:
-    """Return what is signed: a line that says what it is, then the receipt without its signature as canonical JSON."""
-    unsigned = {name: value for name, value in receipt.items() if name != "signature"}
-    body = json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return b"viewbox receipt 1\n" + body.encode("ascii")
+    return signed("receipt", receipt)
 
 
 def fingerprint(public_key: bytes) -> str:

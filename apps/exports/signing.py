@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -33,6 +35,25 @@ def sign(message: bytes) -> tuple[bytes, bytes]:
     row = _primary()
     private = Ed25519PrivateKey.from_private_bytes(open_secret(_PURPOSE, bytes(row.sealed_private_key)))
     return bytes(row.public_key), private.sign(message)
+
+
+def signed(kind: str, document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document, JSON values, with its signature over `message_of`; raises as `sign` does."""
+    public_key, signature = sign(message_of(kind, document))
+    return document | {
+        "signature": {
+            "algorithm": "Ed25519",
+            "public_key": base64.b64encode(public_key).decode(),
+            "value": base64.b64encode(signature).decode(),
+        }
+    }
+
+
+def message_of(kind: str, document: dict[str, Any]) -> bytes:
+    """Return what is signed: a line that says what it is, then the document without its signature as canonical JSON."""
+    unsigned = {name: value for name, value in document.items() if name != "signature"}
+    body = json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return f"viewbox {kind} 1\n{body}".encode("ascii")
 
 
 def public_keys() -> list[PublicKey]:

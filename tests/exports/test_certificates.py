@@ -15,7 +15,7 @@ from pytest_django import Settings
 
 from apps.access.services import import_principal
 from apps.clinics.models import Clinic
-from apps.exports.certificates import message_of
+from apps.exports.signing import message_of
 from apps.ingest.models import Upload, UploadBatch
 from apps.ingest.services import open_batch, store_now
 from apps.patients.models import Patient
@@ -50,9 +50,11 @@ def test_a_patient_is_destroyed_by_one_command_with_a_certificate_ENC_06(
         assert any("Rescue kits" in line for line in said["not_reached"])
         assert "Gerda" not in file.read_text()
         key = Ed25519PublicKey.from_public_bytes(base64.b64decode(said["signature"]["public_key"]))
-        key.verify(base64.b64decode(said["signature"]["value"]), message_of(said))
+        key.verify(base64.b64decode(said["signature"]["value"]), message_of("destruction", said))
         with pytest.raises(InvalidSignature):
-            key.verify(base64.b64decode(said["signature"]["value"]), message_of(said | {"erased_at": "2020"}))
+            key.verify(
+                base64.b64decode(said["signature"]["value"]), message_of("destruction", said | {"erased_at": "2020"})
+            )
 
         assert not Patient.objects.exists()
         assert not Study.objects.exists()

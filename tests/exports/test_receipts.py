@@ -100,7 +100,7 @@ def test_whatever_is_changed_the_script_says_no(receipt: dict[str, Any], tmp_pat
 def test_a_receipt_signed_by_somebody_else_names_another_key(receipt: dict[str, Any], tmp_path: Path) -> None:
     import base64
 
-    from apps.exports.receipts import message_of
+    from apps.exports.signing import message_of
 
     forger = Ed25519PrivateKey.generate()
     receipt["clinic"]["name"] = "Another"
@@ -108,7 +108,7 @@ def test_a_receipt_signed_by_somebody_else_names_another_key(receipt: dict[str, 
     receipt["signature"] = {
         "algorithm": "Ed25519",
         "public_key": base64.b64encode(public).decode(),
-        "value": base64.b64encode(forger.sign(message_of(receipt))).decode(),
+        "value": base64.b64encode(forger.sign(message_of("receipt", receipt))).decode(),
     }
     assert fingerprint(public) in check(receipt, tmp_path).stdout
     assert check(receipt, tmp_path, fingerprint(bytes(SigningKey.objects.get().public_key))).returncode == 1

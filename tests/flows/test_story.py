@@ -16,6 +16,7 @@ from apps.dicom import phantom
 from tests.flows.conftest import PHONE, Maker
 from tests.flows.installation import Installation
 from tests.flows.people import open_account, sign_in, wait_for_pixels
+from tests.flows.tap import heard
 
 PATIENT = "CANARYFAMILY^Zerlina"
 SLICES = 12
@@ -128,7 +129,7 @@ def test_the_story(
     # A link with a PIN, opened by Dana on a phone.
     page.goto(study_url)
     url, pin = make_link(page)
-    phone, heard = watched(PHONE)
+    phone, listener = watched(PHONE)
     dana = phone.new_page()
     dana.goto(url)
     expect(dana.get_by_text("CANARYFAMILY")).to_have_count(0)
@@ -140,11 +141,11 @@ def test_the_story(
     wait_for_pixels(dana)
     dana.screenshot(path=screenshots / "phone.png")
     token = url.rstrip("/").rpartition("/")[2]
-    after_opening = heard.urls[next(i for i, seen in enumerate(heard.urls) if "/v/" in seen) :]
+    after_opening = listener.urls[next(i for i, seen in enumerate(listener.urls) if "/v/" in seen) :]
     assert not [seen for seen in after_opening if token in seen], "SHARE-10: the token left the URL"
 
     # Alice takes the link back; Dana's next request is refused, frames included (SHARE-03).
-    frame = next(seen for seen in heard.urls if "/frames/" in seen)
+    frame = next(seen for seen in listener.urls if "/frames/" in seen)
     assert dana.request.get(frame).status == 200
     page.goto(f"{installation.base_url}/c/story/links/")
     page.get_by_role("link", name=re.compile("CANARYFAMILY|Zerlina")).first.click()
