@@ -35,7 +35,7 @@ def walk(patterns: list[URLPattern | URLResolver], route: str = "", inside_admin
 
 EVERY_URL = [(route, pattern, is_admin) for route, pattern, is_admin in walk(get_resolver().url_patterns)]
 OURS = [(route, pattern) for route, pattern, is_admin in EVERY_URL if not is_admin]
-OF_A_CLINIC = [(r, p) for r, p in OURS if (rule := rule_of(p.callback)) and rule.kind is RuleKind.CLINIC]
+OF_A_CLINIC = [(r, p) for r, p in OURS if (declared := rule_of(p.callback)) and declared.kind is RuleKind.CLINIC]
 
 
 def example(route: str, pattern: URLPattern) -> str:

@@ -77,7 +77,7 @@ def tamper(total: int) -> None:
                 elif kind == 1:
                     AuditEvent.objects.filter(pk=event.pk).delete()
                 elif kind == 2:
-                    AuditEvent.objects.filter(pk=event.pk).update(clinic_id=event.clinic_id % 4 + 1)
+                    AuditEvent.objects.filter(pk=event.pk).update(clinic_id=(event.clinic_id or 0) % 4 + 1)
                 elif kind == 3:
                     Seal.objects.filter(pk=chance.choice(seals)).update(root=bytes(32))
                 else:

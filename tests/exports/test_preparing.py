@@ -52,7 +52,7 @@ def test_it_is_prepared_told_and_taken_in_pieces(as_bob: Client, bob: User, clin
     assert "Waiting" in as_bob.get("/c/alpha/exports/").content.decode()
     process_until_idle()
     assert [message.to for message in mail.outbox] == [[bob.email]]
-    assert study.patient.readable_name not in mail.outbox[0].subject + mail.outbox[0].body
+    assert study.patient.readable_name not in f"{mail.outbox[0].subject} {mail.outbox[0].body}"
     page = as_bob.get("/c/alpha/exports/", headers={"HX-Request": "true"}).content.decode()
     assert address(export) in page
     assert "hx-get" not in page

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests import environment
 
@@ -65,7 +65,7 @@ def _run(options: argparse.Namespace, sources: list) -> int:
     from tests.hostile import trials
 
     store = _prepared(sources, options.seed) if options.store else None
-    state = {"next": 0, "outcomes": {}, "answers": {}, "failures": []}
+    state: dict[str, Any] = {"next": 0, "outcomes": {}, "answers": {}, "failures": []}
     if options.state.exists():
         state = json.loads(options.state.read_text())
     total = trials.Result()

@@ -76,7 +76,7 @@ def make_decisions(
         assert moved
         made.corrections[number] = corrections.undo(acts, moved)
     people = [studies[1].patient, studies[3].patient]
-    flag_identity(*people, IdentityFlag.Reason.PATIENT_ID)
+    flag_identity(people[0], people[1], IdentityFlag.Reason.PATIENT_ID)
     refresh_doubts([patient.pk for patient in people])
     made.flag = IdentityFlag.objects.get()
     return made

@@ -131,7 +131,7 @@ def test_a_find_is_recorded_and_the_owners_get_one_mail_UPL_07(
     [letter] = [letter for letter in mail.outbox if letter.to == ["alice@alpha.example"]]
     assert "Test.Eicar" in letter.body
     assert f"/c/alpha/uploads/{batch.public_id}/" in letter.body
-    assert "Quellenhuber" not in letter.subject + letter.body
+    assert "Quellenhuber" not in f"{letter.subject} {letter.body}"
 
 
 def test_a_device_is_told_UPL_07(clamd: Clamd, clinic_a: Clinic) -> None:

@@ -34,7 +34,7 @@ def test_every_letter_has_a_subject_and_a_body(db: None, template: str):
     assert letter.subject
     assert "\n" not in letter.subject
     assert len(letter.body) > 40
-    assert "&lt;" not in letter.subject + letter.body
+    assert "&lt;" not in f"{letter.subject} {letter.body}"
 
 
 def test_a_waiting_letter_shows_neither_address_nor_token(db: None):

@@ -73,7 +73,7 @@ def test_a_code_by_mail_opens_once_and_not_for_long_SHARE_04(as_alice: Client, d
     [letter] = mail.outbox
     code = re.search(r"\d{6}", letter.subject)[0]  # type: ignore[index]
     assert letter.to == ["house@example.org"]
-    assert NAME not in letter.subject + letter.body
+    assert NAME not in f"{letter.subject} {letter.body}"
     assert "/s/" not in letter.body
     assert code not in str(list(Link.objects.values()))
     with time_machine.travel(timezone.now() + timedelta(minutes=11), tick=False):
@@ -93,8 +93,8 @@ def test_the_link_goes_by_mail_and_the_pin_never_does(as_alice: Client, study: S
     letters = [letter for letter in mail.outbox if letter.to == ["house@example.org"]]
     assert len(letters) == 1
     assert made.context["url"].partition("/s/")[2] in letters[0].body
-    assert all(made.context["pin"] not in letter.subject + letter.body for letter in mail.outbox)
-    assert all(NAME not in letter.subject + letter.body for letter in mail.outbox)
+    assert all(made.context["pin"] not in f"{letter.subject} {letter.body}" for letter in mail.outbox)
+    assert all(NAME not in f"{letter.subject} {letter.body}" for letter in mail.outbox)
     assert AuditEvent.objects.filter(verb="link.sent").count() == 1
 
 
@@ -103,6 +103,7 @@ def test_a_link_opens_on_its_day_and_not_before(as_alice: Client, dana: Client, 
     url = ask(as_alice, study, starts_on=day.isoformat()).context["url"].removeprefix("http://testserver")
     link = Link.objects.get()
     assert link.state() == LinkState.WAITING
+    assert link.starts_at
     assert link.expires_at - link.starts_at == timedelta(days=7)
     assert dana.get(url).status_code == 404
     with time_machine.travel(link.starts_at + timedelta(minutes=1), tick=False):
@@ -173,7 +174,7 @@ def test_the_maker_hears_of_openings_at_most_once_an_hour(clinic_a: Clinic, alic
     process_until_idle()
     [letter] = [letter for letter in mail.outbox if "opened" in letter.subject]
     assert letter.to == [alice.email]
-    assert NAME not in letter.subject + letter.body
+    assert NAME not in f"{letter.subject} {letter.body}"
     with time_machine.travel(timezone.now() + timedelta(minutes=61), tick=False):
         Client().post(f"/s/{made.token}")
         process_until_idle()

@@ -130,7 +130,7 @@ def test_the_owner_hears_of_a_new_link_without_whom_it_shows_SHARE_08(
     process_until_idle()
     [message] = mail.outbox
     assert message.to == [alice.email]
-    assert NAME not in message.subject + message.body
+    assert NAME not in f"{message.subject} {message.body}"
     assert "/c/alpha/links/" in message.body
 
 

@@ -314,6 +314,7 @@ def test_a_thief_with_every_key_cannot_destroy_a_locked_copy_BAK_02_F16(
     blob = write_blob(clinic, "file", [SMALL])
     replication.copy_due()
     [copy] = Copy.objects.filter(place="replica-vault")
+    assert copy.locked_until
     assert copy.locked_until > timezone.now() + timedelta(days=29)
     disk.delete([blob.object_name])
     # The thief: every credential the application has, and all that S3 lets them try.
@@ -348,7 +349,9 @@ def test_a_lock_is_prolonged_when_half_of_it_is_over(clinic: Clinic, locked: S3P
         before = timezone.now() + timedelta(days=left)
         copies_there.update(locked_until=before, checked_at=timezone.now() - timedelta(days=2))
         scrub.scrub_due(timedelta(minutes=5), seconds=10)
-        assert (copies_there.get().locked_until > before) == is_prolonged
+        locked_until = copies_there.get().locked_until
+        assert locked_until
+        assert (locked_until > before) == is_prolonged
 
 
 def test_a_replaced_disk_is_filled_by_one_command(
