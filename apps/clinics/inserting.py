@@ -50,10 +50,11 @@ def _quoted(connection: Any, name: str | None) -> str:
 
 
 def _value(row: models.Model, field: Any, connection: Any) -> Any:
-    if field.is_relation:
+    value = getattr(row, field.attname)
+    if value is None and field.is_relation:
         # Assigned before it had a primary key.
         other = field.get_cached_value(row, default=None)
         if other is not None:
-            setattr(row, field.attname, other.pk)
-    value = getattr(row, field.attname)
+            value = other.pk
+            setattr(row, field.attname, value)
     return value if type(value) in _PLAIN else field.get_db_prep_save(value, connection)

@@ -179,6 +179,8 @@ def flag_identity(one: Patient, other: Patient, reason: str, *, study_reference:
 def pairs_in_doubt(pks: Iterable[int]) -> set[int]:
     """Return all patients that stand in an open flag with one of these."""
     wanted = set(pks)
+    if not wanted:
+        return set()
     pairs = IdentityFlag.open_ones().filter(Q(first_id__in=wanted) | Q(second_id__in=wanted))
     return {pk for pair in pairs.values_list("first_id", "second_id") for pk in pair}
 

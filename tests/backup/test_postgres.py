@@ -18,7 +18,7 @@ from apps.backup.drilling import run_drill
 from apps.backup.engines import PostgresEngine
 from apps.backup.everything import restore_cluster
 from apps.backup.models import Drill
-from apps.backup.postgres import Cluster, Receiver
+from apps.backup.postgres import Cluster, Receiver, part_of
 from apps.backup.shelf import Shelf
 from apps.backup.shipping import Shipper
 from apps.clinics.models import Clinic
@@ -115,12 +115,9 @@ def test_the_cluster_comes_back_to_the_last_commit_and_a_drill_proves_it_BAK_01_
         shutil.rmtree(target.parent)
 
     # A log file that is lost is noticed, and named.
-    whole = next(each for each in stored if each.facts.path.endswith(".gz") and "/wal/" in each.facts.path)
-    last = max(each.facts.path for each in stored if "/wal/" in each.facts.path and each.facts.path.endswith(".gz"))
-    assert whole.facts.path <= last
-    for each in stored:
-        if each.facts.path == last:
-            Shelf(PLACE).delete([each.name])
+    [base] = [part for each in stored if (part := part_of(each.facts.path, 0)) and part.start]
+    [lost] = [each.name for each in stored if each.facts.path.endswith(f"/wal/{base.start}.gz")]
+    Shelf(PLACE).delete([lost])
     failed = run_drill(PLACE)
     assert failed.state == Drill.State.FAILED
-    assert "missing" in json.loads(failed.content)["failures"][0]["message"]
+    assert f"{base.start} is missing" in json.loads(failed.content)["failures"][0]["message"]
