@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from django.db import models
+from django.db import IntegrityError, models, transaction
 from django_scopes import get_scope, scope, scopes_disabled
 from django_scopes.exceptions import ScopeError
 
@@ -19,6 +19,8 @@ from apps.clinics.inserting import insert_rows
 
 if TYPE_CHECKING:
     from apps.clinics.models import Clinic
+
+_ROWS_OF_A_STATEMENT: Final = 500
 
 Row = TypeVar("Row", bound=models.Model, covariant=True)  # noqa: PLC0105
 
@@ -128,6 +130,21 @@ class ClinicManager(models.Manager[Row]):
         for row in rows:
             require_scope_of(cast("Any", row).clinic_id)
         insert_rows(rows)
+
+    def insert_missing(self, rows: Sequence[Row]) -> bool:
+        """Insert the rows that are not there yet; return whether that was all of them, and each has its primary key.
+
+        Where it was not, somebody else brought one meanwhile: the caller looks for all. Needs a transaction.
+        """
+        if not rows:
+            return True
+        try:
+            with transaction.atomic():
+                self.insert(rows)
+        except IntegrityError:
+            self.bulk_create(rows, ignore_conflicts=True, batch_size=_ROWS_OF_A_STATEMENT)
+            return False
+        return True
 
 
 class EditionManager(ClinicManager[Row]):

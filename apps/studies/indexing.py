@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -30,7 +30,6 @@ from apps.studies.search_columns import follow_patients, write_search_columns
 PREPARE = "studies.prepare_series"
 # Preparing waits this long for the rest of a series in arrival; whoever opens it earlier has it made at once.
 PREPARE_DELAY = datetime.timedelta(seconds=3)
-BATCH = 500
 
 
 @dataclass
@@ -108,25 +107,24 @@ def _studies(clinic: Clinic, headers: Sequence[Header], chosen: Mapping[str, Pat
         refresh_doubts(doubtful)
     named = {uid: patient for uid, patient in named.items() if uid in missing}
     is_completed = attribution.complete_patients(patients, found, named, first_of)
-    if missing:
-        Study.objects.bulk_create(
-            [_study_of(clinic, named[uid].current, first_of[uid]) for uid in missing],
-            ignore_conflicts=True,
-            batch_size=BATCH,
-        )
-        found |= _found_studies(clinic, missing)
+    made = [_study_of(clinic, named[uid].current, first_of[uid]) for uid in missing]
+    are_ours = Study.objects.insert_missing(made)
+    shared = found if are_ours else found | _found_studies(clinic, missing)
+    found = shared | ({study.study_instance_uid: study for study in made} if are_ours else {})
     # Locked in one order, before their rows are written, series are inserted below them or anything is counted: who
     # waits for another's series must not hold that one up. `no_key` because others hold references to these rows.
-    pks = [study.pk for study in found.values()]
+    # Those that were inserted here nobody else can see before the transaction ends.
+    pks = [study.pk for study in shared.values()]
     rows = Study.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk")
-    now_of = dict(rows.values_list("pk", "patient_id"))
-    if any(now_of.get(study.pk) != study.patient_id for study in found.values()):
+    now_of = dict(rows.values_list("pk", "patient_id")) if pks else {}
+    if any(now_of.get(study.pk) != study.patient_id for study in shared.values()):
         # Somebody gave one of them to another patient meanwhile.
         found = _found_studies(clinic, uids)
     if missing:
         write_search_columns([found[uid] for uid in missing])
         attribution.note_merges({uid: found[uid] for uid in missing}, named)
-    if is_completed or missing:
+    # Whoever a patient was merged into is read beside the locked rows, and may have got another name meanwhile.
+    if is_completed or any(patient.merged_into_id for patient in named.values()):
         follow_patients(clinic, {study.patient_id for study in found.values()})
     return found
 
@@ -166,14 +164,10 @@ def _series(clinic: Clinic, studies: dict[str, Study], headers: Sequence[Header]
         first_of.setdefault((header.study_instance_uid, header.series_instance_uid), header)
     found = _found_series(clinic, studies, first_of)
     missing = [key for key in sorted(first_of) if key not in found]
-    if missing:
-        Series.objects.bulk_create(
-            [_series_of(clinic, studies[key[0]], first_of[key]) for key in missing],
-            ignore_conflicts=True,
-            batch_size=BATCH,
-        )
-        found = _found_series(clinic, studies, first_of)
-    return found
+    made = [_series_of(clinic, studies[key[0]], first_of[key]) for key in missing]
+    if not Series.objects.insert_missing(made):
+        return _found_series(clinic, studies, first_of)
+    return found | dict(zip(missing, made, strict=True))
 
 
 def _found_series(
@@ -218,13 +212,9 @@ def _add(
         _instance_of(clinic, series[header.study_instance_uid, header.series_instance_uid], header, blob)
         for header, blob in new
     ]
-    try:
-        with transaction.atomic():
-            Instance.objects.insert(made)
-            rows = {row.sop_instance_uid: row for row in made}
-    except IntegrityError:
+    rows = {row.sop_instance_uid: row for row in made}
+    if not Instance.objects.insert_missing(made):
         # Another worker brought one of them, in another study: the studies of these are locked.
-        Instance.objects.bulk_create(made, ignore_conflicts=True, batch_size=BATCH)
         rows = _instances(clinic, [header.sop_instance_uid for header, _ in new])
     growth: defaultdict[int, _Growth] = defaultdict(_Growth)
     for header, blob in new:

@@ -29,7 +29,7 @@ def write_search_columns(studies: Sequence[Study]) -> None:
         words = search_terms(patient.patient_name, patient.dicom_patient_id, study.accession_number)
         terms += [StudyTerm(clinic_id=study.clinic_id, study=study, term=word) for word in sorted(words)]
     Study.objects.bulk_update(behind, ["patient_name_folded", "dicom_patient_id"], batch_size=BATCH)
-    StudyTerm.objects.bulk_create(terms, ignore_conflicts=True, batch_size=BATCH)
+    StudyTerm.objects.insert_missing(terms)
 
 
 def rewrite_search_columns(studies: Sequence[Study]) -> None:
