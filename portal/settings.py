@@ -193,23 +193,29 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
 # --- blobs ------------------------------------------------------------------------------------------------------------
+def s3_options(prefix: str) -> dict[str, Any]:
+    """Return how to reach the S3 service that <prefix>_S3_... name: options of django-storages' S3Storage."""
+    return {
+        "endpoint_url": env.str(f"{prefix}_S3_ENDPOINT_URL", default=None),
+        "region_name": env.str(f"{prefix}_S3_REGION", default="us-east-1"),
+        "access_key": secret(f"{prefix}_S3_ACCESS_KEY"),
+        "secret_key": secret(f"{prefix}_S3_SECRET_KEY"),
+        "addressing_style": env.str(f"{prefix}_S3_ADDRESSING_STYLE", default="path"),
+        "file_overwrite": False,
+        "default_acl": None,
+    }
+
+
 def blob_storage(prefix: str, folder: str) -> dict[str, Any]:
     """Return the STORAGES entry of a place: the bucket that <prefix>_S3_BUCKET names, or else the folder."""
-    if not env.str(f"{prefix}_S3_BUCKET", default=""):
+    bucket = env.str(f"{prefix}_S3_BUCKET", default="")
+    if not bucket:
         return {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": folder}}
-    return {
-        "BACKEND": "storages.backends.s3.S3Storage",
-        "OPTIONS": {
-            "bucket_name": env.str(f"{prefix}_S3_BUCKET"),
-            "endpoint_url": env.str(f"{prefix}_S3_ENDPOINT_URL", default=None),
-            "region_name": env.str(f"{prefix}_S3_REGION", default="us-east-1"),
-            "access_key": secret(f"{prefix}_S3_ACCESS_KEY"),
-            "secret_key": secret(f"{prefix}_S3_SECRET_KEY"),
-            "addressing_style": env.str(f"{prefix}_S3_ADDRESSING_STYLE", default="path"),
-            "file_overwrite": False,
-            "default_acl": None,
-        },
-    }
+    return {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {"bucket_name": bucket, **s3_options(prefix)}}
+
+
+# Where `rescue_kit s3://bucket/folder --sealed` writes to: PORTAL_KIT_S3_ENDPOINT_URL and what else s3_options reads.
+KIT_S3 = s3_options("PORTAL_KIT")
 
 
 # Further places that each hold a copy of every blob, in the order in which they are asked when the first one fails:

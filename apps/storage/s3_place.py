@@ -10,7 +10,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from copy import copy
@@ -116,7 +116,7 @@ def _client_of(storage: S3Storage, config: Config) -> "S3Client":
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn what the service says into what the house says. Messages carry neither bucket nor key."""
     try:
         yield
@@ -138,15 +138,19 @@ class S3Place(Place):
 
     # Each request costs a round trip.
     window_bytes = 4 * 1024 * 1024
+    # What the service must find true before it stores something: nothing is there yet.
+    conditions: Mapping[str, Any] = {"IfNoneMatch": "*"}
 
-    def __init__(self, storage: S3Storage) -> None:
+    def __init__(self, storage: S3Storage, config: Config | None = None) -> None:
         self.bucket: str = storage.bucket_name
         self.prefix: str = f"{storage.location.strip('/')}/" if storage.location.strip("/") else ""
         # Encryption at the service's side, storage class and the like, as the operator set them.
         self.parameters: dict[str, Any] = storage.get_object_parameters("")
         self._storage = storage
-        with _explained():
-            self.client = _client_of(storage, REPLICATED_CONFIG if settings.REPLICAS else CONNECTION_CONFIG)
+        with explained():
+            self.client = _client_of(
+                storage, config or (REPLICATED_CONFIG if settings.REPLICAS else CONNECTION_CONFIG)
+            )
 
     @classmethod
     def from_storage(cls, storage: S3Storage) -> Self:
@@ -166,12 +170,12 @@ class S3Place(Place):
     def open(self, name: str, size_bytes: int, *, is_urgent: bool = False) -> PlaceReader:
         if not is_urgent:
             return _S3Reader(self, self.client, self.key_of(name), size_bytes)
-        with _explained():
+        with explained():
             return _UrgentReader(self, _client_of(self._storage, URGENT_CONFIG), self.key_of(name), size_bytes)
 
     def delete(self, names: Iterable[str]) -> None:
         for group in batches(names, DELETE_BATCH):
-            with _explained():
+            with explained():
                 answer = self.client.delete_objects(
                     Bucket=self.bucket,
                     Delete={"Objects": [{"Key": self.key_of(name)} for name in group], "Quiet": True},
@@ -182,7 +186,7 @@ class S3Place(Place):
     def purge(self, names: Iterable[str]) -> None:
         for name in names:
             key = self.key_of(name)
-            with _explained():
+            with explained():
                 pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=key)
                 found: list[ObjectIdentifierTypeDef] = [
                     {"Key": key, "VersionId": each["VersionId"]}
@@ -197,30 +201,30 @@ class S3Place(Place):
 
     def size(self, name: str) -> int | None:
         try:
-            with _explained():
+            with explained():
                 return self.client.head_object(Bucket=self.bucket, Key=self.key_of(name))["ContentLength"]
         except BlobMissingError:
             return None
 
     def list_objects(self) -> Iterator[StoredObject]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
-        with _explained():
+        with explained():
             for page in pages:
                 for entry in page.get("Contents", []):
                     name = entry["Key"].removeprefix(self.prefix)
-                    if NAME.fullmatch(name):
+                    if self.is_name(name):
                         yield StoredObject(name, entry["LastModified"])
 
     def remove_unfinished(self, before: datetime) -> int:
         removed = 0
-        with _explained():
+        with explained():
             uploads = self.client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.bucket, Prefix=self.prefix
             )
             for page in uploads:
                 for upload in page.get("Uploads", []):
                     key, upload_id = upload["Key"], upload["UploadId"]
-                    if upload["Initiated"] >= before or not NAME.fullmatch(key.removeprefix(self.prefix)):
+                    if upload["Initiated"] >= before or not self.is_name(key.removeprefix(self.prefix)):
                         continue
                     if self._last_part_at(key, upload_id, upload["Initiated"]) < before:
                         self.client.abort_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload_id)
@@ -233,7 +237,7 @@ class S3Place(Place):
         return max(written, default=default)
 
     def lock(self, name: str, until: datetime) -> None:
-        with _explained():
+        with explained():
             self.client.put_object_retention(
                 Bucket=self.bucket,
                 Key=self.key_of(name),
@@ -242,7 +246,7 @@ class S3Place(Place):
 
     def bring_back(self, name: str, size_bytes: int) -> bool:
         key = self.key_of(name)
-        with _explained():
+        with explained():
             pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=key)
             versions = [each for page in pages for each in page.get("Versions", []) if each["Key"] == key]
             fitting = [each for each in versions if each["Size"] == size_bytes]
@@ -263,9 +267,13 @@ class S3Place(Place):
 
     def key_of(self, name: str) -> str:
         """Return the key of an object in the bucket."""
-        if not NAME.fullmatch(name):
+        if not self.is_name(name):
             raise ValueError("Not the name of a stored object.")
         return self.prefix + name
+
+    def is_name(self, name: str) -> bool:
+        """Whether objects here are named so."""
+        return bool(NAME.fullmatch(name))
 
     def put(self, key: str, data: Buffer) -> None:
         """Store a small object with one request, unless something is there already."""
@@ -275,8 +283,8 @@ class S3Place(Place):
                 Bucket=self.bucket,
                 Key=key,
                 Body=bytes(data),
-                IfNoneMatch="*",
                 Metadata={"writer": writer_id},
+                **self.conditions,
                 **self.parameters,
             )
 
@@ -284,10 +292,10 @@ class S3Place(Place):
     def creating(self, key: str, writer_id: str) -> Iterator[None]:
         """Refuse to replace an object, but recognise our own: a repeated request may find what its first try stored."""
         try:
-            with _explained():
+            with explained():
                 yield
         except BlobExistsError:
-            with _explained():
+            with explained():
                 found = self.client.head_object(Bucket=self.bucket, Key=key)
             if found.get("Metadata", {}).get("writer") != writer_id:
                 raise
@@ -321,17 +329,17 @@ class _S3Writer(PlaceWriter):
                 Bucket=place.bucket,
                 Key=self._key,
                 UploadId=self._upload_id,
-                IfNoneMatch="*",
                 MultipartUpload={
                     "Parts": [{"ETag": etag, "PartNumber": number} for number, etag in enumerate(self._etags, 1)]
                 },
+                **place.conditions,
             )
         self._upload_id = ""
 
     def abort(self) -> None:
         self._buffer = bytearray()
         if self._upload_id:
-            with suppress(PlaceUnavailableError, BlobMissingError), _explained():
+            with suppress(PlaceUnavailableError, BlobMissingError), explained():
                 self._place.client.abort_multipart_upload(
                     Bucket=self._place.bucket, Key=self._key, UploadId=self._upload_id
                 )
@@ -341,7 +349,7 @@ class _S3Writer(PlaceWriter):
         if len(self._etags) >= MAX_PARTS:
             raise PlaceFullError("The object is too large for this place.")
         place = self._place
-        with _explained():
+        with explained():
             if not self._upload_id:
                 self._upload_id = place.client.create_multipart_upload(
                     Bucket=place.bucket, Key=self._key, Metadata={"writer": self._writer_id}, **place.parameters
@@ -367,7 +375,7 @@ class _S3Reader(PlaceReader):
     def read(self, offset: int, length: int) -> Buffer:
         for attempt in range(1, self.attempts + 1):
             try:
-                with _explained():
+                with explained():
                     return self._read_once(offset, length)
             except PlaceUnavailableError as error:
                 # boto3 repeats requests, but not a body that breaks off.

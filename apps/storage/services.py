@@ -3,14 +3,16 @@
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import Count, Exists, Min, OuterRef, QuerySet
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import every_clinic
@@ -32,7 +34,7 @@ from apps.storage.errors import BlobDestroyedError, PlaceFullError, PlaceUnavail
 from apps.storage.keyring import describes, say_anew
 from apps.storage.keyring import refresh as write_keyring
 from apps.storage.models import Blob, Copy, KeyringPage
-from apps.storage.places import PRIMARY, Place, batches, object_name, place_named
+from apps.storage.places import PRIMARY, Place, PlaceWriter, batches, object_name, place_named
 from apps.storage.reader import BlobReader
 from apps.storage.rebuilding import adopt_pages, read_keyring, restore_blobs, restore_clinics
 from apps.storage.replication import copy_due, rebuild
@@ -50,10 +52,12 @@ __all__ = [
     "Encryptor",
     "ErasureEntry",
     "Place",
+    "PlaceWriter",
     "abandon",
     "adopt",
     "adopt_pages",
     "announce_erasure",
+    "bucket_at",
     "check_room",
     "clinics_forecast",
     "copy_due",
@@ -88,6 +92,9 @@ __all__ = [
     "write_blobs",
     "write_keyring",
 ]
+
+if TYPE_CHECKING:
+    from apps.storage.bucket import Bucket
 
 log = logging.getLogger(__name__)
 
@@ -245,6 +252,16 @@ def destroy(blobs: Iterable[Blob]) -> None:
     for row in living:
         for field, value in change.items():
             setattr(given[row.pk], field, value)
+
+
+def bucket_at(name: str, folder: str, options: Mapping[str, Any]) -> "Bucket":
+    """Return a folder of a bucket whose files have names of their own; `options` are those of django-storages.
+
+    Nothing is asked of the service yet.
+    """
+    # Imported by name: an installation on a local disk never loads boto3.
+    bucket: Bucket = import_string("apps.storage.bucket.Bucket").at(name, folder, options)
+    return bucket
 
 
 def used_bytes(clinic: Clinic) -> int:

@@ -81,7 +81,7 @@ def test_what_goes_leaves_every_kept_moment_restorable() -> None:
         files += [link(1, begin + each, begin + each + 9, at=at + (each + 10) * 100) for each in range(0, 100, 10)]
         files += [link(3, begin, begin + 99, at=at + 10000)]
     now = START + timedelta(days=40, hours=1)
-    gone = superfluous(files, now, timedelta(days=30))
+    gone = set(superfluous(files, now, timedelta(days=30)))
     kept = [each for each in files if each not in gone]
     assert len(kept) < len(files) / 4
     assert plan(kept)[-1].last == plan(files)[-1].last

@@ -27,7 +27,7 @@ from tests.faults import processes
 from tests.faults.results import add_result
 
 SENDERS = 3
-PORTION = 25
+PORTION = 100
 SIDES = {"web": ("web", "web worker"), "worker": ("worker", "worker child")}
 
 

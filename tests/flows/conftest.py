@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.long)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """Viewbox, running, one for each test worker; in the end, what was shown by it was on record before (AUD-01)."""
     running = Installation(tmp_path_factory.mktemp("installation"))
@@ -49,13 +49,13 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     assert [answer for answer in heard(running.data_dir) if answer["has_shown"] and not answer["is_recorded"]] == []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     """Debian's Chromium without a window."""
     program = shutil.which("chromium")
@@ -87,7 +87,7 @@ def new_browser(chromium: Browser, installation: Installation, screenshots: Path
         context.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where flows leave their pictures."""
     return tmp_path_factory.mktemp("screenshots")
