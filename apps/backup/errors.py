@@ -4,7 +4,7 @@ from django.utils.translation import gettext as _
 
 
 class KitError(Exception):
-    """Base of both: carries a stable ``code`` and a plain sentence."""
+    """Base of all: carries a stable ``code`` and a plain sentence."""
 
     code = "kit"
 
@@ -20,6 +20,34 @@ class KitFolderError(KitError):
             if reason
             else _("Something else lies in this folder: choose an empty one, or that of a kit to complete.")
         )
+
+
+class KitBucketError(KitFolderError):
+    """The bucket cannot be used."""
+
+    code = "kit-bucket"
+
+    def __init__(self, reason: str) -> None:
+        KitError.__init__(self, _("The bucket cannot be used. %(reason)s") % {"reason": reason})
+
+
+class KitKindError(KitError):
+    """A kit of the other kind, sealed or plain, is there."""
+
+    code = "kit-kind"
+
+    def __init__(self, *, is_sealed: bool) -> None:
+        super().__init__(
+            _("A sealed kit lies there: go on with --sealed, or choose an empty folder.")
+            if is_sealed
+            else _("A kit that is not sealed lies there: go on without --sealed, or choose an empty folder.")
+        )
+
+
+class KitKeyError(KitError):
+    """The key of a sealed kit cannot be made or opened."""
+
+    code = "kit-key"
 
 
 class KitDamagedError(KitError):

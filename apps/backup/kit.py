@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,10 @@ from typing import Any, Final
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from apps.backup.errors import KitDamagedError, KitFolderError
+from apps.backup.errors import KitDamagedError, KitFolderError, KitKindError
+from apps.backup.kit_key import is_sealed
+from apps.backup.kit_manifest import MANIFEST, latest
+from apps.backup.kit_places import FolderPlace
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
 from apps.exports.services import File, files_of
@@ -26,7 +28,7 @@ from apps.storage.models import Blob
 from apps.storage.services import iterate_blob
 from apps.studies.models import Study
 
-MANIFEST: Final = "MANIFEST.jsonl"
+INDEX: Final = "INDEX.HTM"
 BATCH: Final = 100
 
 
@@ -45,24 +47,33 @@ def write_kit(clinic: Clinic, folder: Path) -> Iterator[Written]:
     """Write a clinic's kit below a folder, or complete the one that is there; yield after each study.
 
     A file that cannot be read is named in what is yielded, and everything else is written. Raises KitFolderError where
-    something else lies in the folder or it cannot be written. The folder's user alone may read it.
+    something else lies in the folder or it cannot be written, KitKindError where a sealed kit does. The folder's user
+    alone may read it.
     """
-    kit = _Kit(clinic, folder)
+    kit = _Kit(clinic, FolderPlace(folder))
+    for study in studies_of(clinic):
+        with clinic_scope(clinic):
+            written = kit.add(study)
+        yield written
+    kit.finish()
+
+
+def studies_of(clinic: Clinic) -> Iterator[Study]:
+    """Yield a clinic's studies with patient and clinic, the oldest first, some in memory at a time; opens the scope."""
     with clinic_scope(clinic):
         ids = list(Study.objects.order_by("study_date", "pk").values_list("pk", flat=True))
-    try:
-        for start in range(0, len(ids), BATCH):
-            with clinic_scope(clinic):
-                rows = Study.objects.filter(pk__in=ids[start : start + BATCH]).select_related("patient", "clinic")
-                by_id = {study.pk: study for study in rows}
-            for study_id in ids[start : start + BATCH]:
-                with clinic_scope(clinic):
-                    written = kit.add(by_id[study_id]) if study_id in by_id else None
-                if written:
-                    yield written
-        kit.finish()
-    except OSError as error:
-        raise KitFolderError(error.strerror or "") from error
+    for start in range(0, len(ids), BATCH):
+        with clinic_scope(clinic):
+            rows = Study.objects.filter(pk__in=ids[start : start + BATCH]).select_related("patient", "clinic")
+            by_id = {study.pk: study for study in rows}
+        # One that was deleted meanwhile is left out.
+        yield from (by_id[study_id] for study_id in ids[start : start + BATCH] if study_id in by_id)
+
+
+def folder_of(study: Study) -> str:
+    """Return the path of a study's folder in a kit."""
+    year = f"{study.study_date.year}" if study.study_date else "undated"
+    return f"{year}/{study.study_date or 'undated'}-{study.public_id[:8]}"
 
 
 def verify_kit(folder: Path) -> int:
@@ -70,34 +81,35 @@ def verify_kit(folder: Path) -> int:
 
     Needs neither database nor keys. Raises KitDamagedError naming the first file that is missing or differs.
     """
-    count = 0
-    for line in _lines(folder):
-        path = folder / line["path"]
-        if not path.is_file() or _sha256_of(path) != line["sha256"]:
-            raise KitDamagedError(line["path"])
-        count += 1
-    if not count:
+    place = FolderPlace(folder)
+    lines = latest(place.lines())
+    for path, line in lines.items():
+        digest = hashlib.sha256()
+        for chunk in place.read(path):
+            digest.update(chunk)
+        if digest.hexdigest() != line["sha256"]:
+            raise KitDamagedError(path)
+    if not lines:
         raise KitDamagedError(MANIFEST)
-    return count
+    return len(lines)
 
 
 class _Kit:
-    def __init__(self, clinic: Clinic, folder: Path) -> None:
-        self.clinic, self.folder = clinic, folder
+    def __init__(self, clinic: Clinic, place: FolderPlace) -> None:
+        self.clinic, self.place = clinic, place
         self.entries: list[dict[str, Any]] = []
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if any(folder.iterdir()) and not (folder / MANIFEST).exists():
-                raise KitFolderError
-            # What was written before, by path: a line is added once its file is durable.
-            self.known = {line["path"]: line["sha256"] for line in _lines(folder)}
-            self.manifest = (folder / MANIFEST).open("a")
-        except OSError as error:
-            raise KitFolderError(error.strerror or "") from error
+        if is_sealed(place):
+            raise KitKindError(is_sealed=True)
+        if not place.is_empty() and place.size(MANIFEST) is None:
+            raise KitFolderError
+        place.prepare()
+        # With an empty manifest the folder is known for a kit's, however early this breaks off.
+        place.close()
+        # What was written before, by path: a line is added once its file is durable.
+        self.known = {path: line["sha256"] for path, line in latest(place.lines()).items()}
 
     def add(self, study: Study) -> Written:
-        year = f"{study.study_date.year}" if study.study_date else "undated"
-        place = f"{year}/{study.study_date or 'undated'}-{study.public_id[:8]}"
+        place = folder_of(study)
         new = kept = 0
         failed: list[str] = []
         try:
@@ -123,59 +135,26 @@ class _Kit:
     def finish(self) -> None:
         context = {"clinic": self.clinic, "entries": self.entries, "at": timezone.localtime()}
         page = render_to_string("backup/kit.html", context).encode()
-        self._write("INDEX.HTM", File("INDEX.HTM", timezone.now(), page))
-        self.manifest.close()
+        self._write(INDEX, File(INDEX, timezone.now(), page))
+        self.place.close()
 
     def _is_there(self, path: str, file: File) -> bool:
-        there = self.folder / path
-        return there.is_file() and there.stat().st_size == file.size_bytes
+        return self.place.size(path) == file.size_bytes
 
     def _write(self, path: str, file: File) -> None:
-        target = self.folder / path
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        aside = target.with_name(f".{target.name}.part")
         digest = hashlib.sha256()
-        chunks = iterate_blob(file.content) if isinstance(file.content, Blob) else iter([file.content])
-        try:
-            with aside.open("wb") as out:
-                os.fchmod(out.fileno(), 0o600)
-                for chunk in chunks:
-                    digest.update(chunk)
-                    out.write(chunk)
-                out.flush()
-                os.fsync(out.fileno())
-            aside.rename(target)
-        except BaseException:
-            aside.unlink(missing_ok=True)
-            raise
-        self._note(path, file, digest.hexdigest())
 
-    def _note(self, path: str, file: File, sha256: str) -> None:
+        def chunks() -> Iterator[bytes]:
+            for chunk in iterate_blob(file.content) if isinstance(file.content, Blob) else iter([file.content]):
+                digest.update(chunk)
+                yield chunk
+
+        self.place.write(path, chunks())
         line = {
             "path": path,
-            "sha256": sha256,
+            "sha256": digest.hexdigest(),
             "size_bytes": file.size_bytes,
             "stored_at": file.modified_at.isoformat(),
         }
-        self.manifest.write(json.dumps(line) + "\n")
-        self.manifest.flush()
-        self.known[path] = sha256
-
-
-def _lines(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the manifest's last word on each file; a line that a crash cut short counts as not written."""
-    latest: dict[str, dict[str, Any]] = {}
-    path = folder / MANIFEST
-    if path.exists():
-        for text in path.read_text().splitlines():
-            try:
-                line = json.loads(text)
-            except ValueError:
-                continue
-            latest[line["path"]] = line
-    yield from latest.values()
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        self.place.note(json.dumps(line))
+        self.known[path] = digest.hexdigest()

@@ -17,6 +17,7 @@ from apps.exports.sending import facts, send_film, send_picture, send_prepared
 from apps.exports.signing import is_signed, public_keys, sign
 from apps.exports.watermark import mark
 from apps.exports.zip_layout import zip_layout
+from apps.exports.zip_reading import members_of
 from apps.studies.models import Series, Study
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "is_signed",
     "layout_of",
     "mark",
+    "members_of",
     "public_keys",
     "receipt_response",
     "request_export",
@@ -42,6 +44,7 @@ __all__ = [
     "send_picture",
     "send_prepared",
     "sign",
+    "zip_layout",
 ]
 
 _LABEL = "VIEWBOX"

@@ -148,9 +148,7 @@ class S3Place(Place):
         self.parameters: dict[str, Any] = storage.get_object_parameters("")
         self._storage = storage
         with explained():
-            self.client = _client_of(
-                storage, config or (REPLICATED_CONFIG if settings.REPLICAS else CONNECTION_CONFIG)
-            )
+            self.client = _client_of(storage, config or (REPLICATED_CONFIG if settings.REPLICAS else CONNECTION_CONFIG))
 
     @classmethod
     def from_storage(cls, storage: S3Storage) -> Self:
