@@ -1,8 +1,9 @@
-"""Django's SQLite, with a queue for the threads of one process that want to write.
+"""Django's SQLite, with a queue for those who want to write.
 
-SQLite has one writer at a time and no queue: who comes second sleeps, asks again, sleeps longer, and after its time-out
-is told that the database is locked, however short each transaction is. Here the threads of a process wait for one
-another, woken when the one before has committed; only processes, of which there are few, still ask again.
+SQLite has one writer at a time and no queue: who comes second sleeps, asks again, sleeps longer (up to a tenth of a
+second, in which nobody writes), and after its time-out is told that the database is locked, however short each
+transaction is. Here the threads of a process wait for one another, woken when the one before has committed, and
+processes wait in line; see `line`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 
 from django.db import OperationalError
 from django.db.backends.sqlite3 import base
+
+from portal.sqlite import line
 
 _turns: dict[str, threading.Lock] = defaultdict(threading.Lock)
 # A child has none of its parent's threads, and so nobody who would give a turn back.
@@ -29,16 +32,20 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _turn: threading.Lock | None = None
 
     def _start_transaction_under_autocommit(self) -> None:
-        turn = _turns[str(self.settings_dict["NAME"])]
+        database = str(self.settings_dict["NAME"])
+        turn = _turns[database]
         options: dict[str, Any] = self.settings_dict["OPTIONS"]
-        if not turn.acquire(timeout=float(options.get("timeout", 5))):
+        seconds = float(options.get("timeout", 5))
+        if not turn.acquire(timeout=seconds):
             raise OperationalError("database is locked")
+        self._turn = turn
         try:
+            if not line.stand(database, seconds):
+                raise OperationalError("database is locked")
             super()._start_transaction_under_autocommit()  # type: ignore[misc]
         except BaseException:
-            turn.release()
+            self._give_back()
             raise
-        self._turn = turn
 
     def _commit(self) -> None:
         super()._commit()  # type: ignore[misc]
@@ -60,4 +67,5 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _give_back(self) -> None:
         turn, self._turn = self._turn, None
         if turn is not None:
+            line.leave(str(self.settings_dict["NAME"]))
             turn.release()
