@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -98,7 +99,7 @@ def open_batch(
     """Return a new batch for files of `source` (UploadBatch.Source); `study` or `patient`: where documents go.
 
     Whatever the source, what a link brings waits in the inbox. `is_one_request`: only the request that opens it adds to
-    it, so that its row is closed from the start.
+    it, so that its row is written with the first of its files, and closed from the start.
 
     Raises PermissionError when the principal may not upload here or may not see them.
     """
@@ -106,7 +107,7 @@ def open_batch(
     if Capability.UPLOAD_CREATE not in principal.capabilities or (owner is not None and not principal.may_see(owner)):
         raise PermissionError
     request = requests.request_of(principal)
-    batch = UploadBatch.objects.create(
+    batch = UploadBatch(
         clinic=principal.clinic,
         source=UploadBatch.Source.REQUEST if request is not None else source,
         request=request,
@@ -116,10 +117,28 @@ def open_batch(
         deidentify_profile=deidentification.ingest_preset(principal.clinic),
         study=study,
         patient=patient,
-        closed_at=timezone.now() if is_one_request else None,
     )
-    batch.closed_at = None
+    if not is_one_request:
+        batch.save(force_insert=True)
     return batch
+
+
+@contextmanager
+def _adding_to(batch: UploadBatch) -> Iterator[None]:
+    """Open a transaction; a batch without a row gets it there."""
+    is_new = batch.pk is None
+    try:
+        with transaction.atomic():
+            if is_new:
+                batch.closed_at = timezone.now()
+                batch.save(force_insert=True)
+                batch.closed_at = None
+            yield
+    except BaseException:
+        if is_new:
+            batch.pk, batch.closed_at = None, None
+            batch._state.adding = True  # noqa: SLF001  # Django's documented Model._state
+        raise
 
 
 def close_batch(batch: UploadBatch) -> None:
@@ -174,7 +193,7 @@ def check_open(principal: Principal, batch: UploadBatch) -> None:
 def _receive(principal: Principal, batch: UploadBatch, taken: Sequence[Taken]) -> list[Upload]:
     size_bytes = sum(item.size_bytes for item in taken)
     try:
-        with transaction.atomic():
+        with _adding_to(batch):
             reserve_storage(principal.clinic, size_bytes)
             requests.claim(batch, len(taken), size_bytes)
             uploads = Upload.objects.bulk_create([_row(batch, item) for item in taken])
@@ -244,7 +263,7 @@ def _store_group(
 ) -> list[pipeline.Finding]:
     """Settle what is new of a group; what the batch has met before under the sender's key is told once more."""
     keys = [item.arrival.client_key for item in taken if item.arrival.client_key]
-    known = known_keys(batch, keys) if keys else {}
+    known = known_keys(batch, keys) if keys and batch.pk else {}
     again = [item for item in taken if item.arrival.client_key in known]
     quarantine.destroy(again)
     fresh = [item for item in taken if item.arrival.client_key not in known]
@@ -268,7 +287,7 @@ def _settle_group(
         settled = [finding for finding in findings if not finding.is_archive]
         pipeline.admit(findings)
         try:
-            with transaction.atomic():
+            with _adding_to(batch):
                 reserve_storage(
                     principal.clinic,
                     sum(f.upload.size_bytes for f in findings if f.is_new_instance or f.is_held or f.is_archive),
@@ -286,8 +305,10 @@ def _settle_group(
                     finding.conclude(State.REJECTED, refusal.code, str(refusal))
                 if finding.blob in ahead:
                     finding.blob = finding.upload.blob = None
+                # Its number may have gone with the transaction.
+                finding.upload.batch = batch
             storage.abandon(ahead)
-            with transaction.atomic():
+            with _adding_to(batch):
                 pipeline.settle(findings, principal.context)
     except BaseException:
         quarantine.destroy(taken)
