@@ -27,6 +27,7 @@ def set_up_run() -> None:
     atexit.register(shutil.rmtree, run, ignore_errors=True)
     os.environ |= {
         "TEST_RUN_DIR": str(run),
+        "DJANGO_SETTINGS_MODULE": "portal.settings",
         "PORTAL_ENV_FILE": os.devnull,
         "PORTAL_SECRET_KEY": secrets.token_urlsafe(48),
         "PORTAL_MASTER_KEY": base64.b64encode(secrets.token_bytes(32)).decode(),

@@ -181,7 +181,6 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=1500)
     options = parser.parse_args()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     import django
 
     import tests.environment as environment

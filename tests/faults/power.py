@@ -299,7 +299,6 @@ def main() -> None:
     # The disk lies where the settings look for the data directory; the image and the ledger are outside it.
     folder = Path(environment.data_dir)
     image = folder.with_name("power.img")
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
     os.environ["PORTAL_MIN_FREE_BYTES"] = "0"  # the image is small on purpose
     import django
 
