@@ -94,7 +94,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from apps.storage.bucket import Bucket as Bucket
+    from apps.storage.bucket import Bucket
 
 log = logging.getLogger(__name__)
 
