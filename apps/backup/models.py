@@ -6,7 +6,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from apps.clinics.models import PublicIdField
+from apps.clinics.models import Clinic, PublicIdField
 
 
 class DatabaseCopy(models.Model):
@@ -79,3 +79,18 @@ class Alarm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.code} {self.item}"
+
+
+class MailedReport(models.Model):
+    """The owners of a clinic were sent the report of a month; the row is what keeps it to once."""
+
+    clinic = models.ForeignKey(Clinic, on_delete=models.CASCADE, related_name="+")
+    # The first day of the month.
+    month = models.DateField()
+    mailed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["clinic", "month"], name="one_report_a_month")]
+
+    def __str__(self) -> str:
+        return f"{self.clinic_id} {self.month:%Y-%m}"

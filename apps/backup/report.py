@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer, T
 from apps.accounts.roles import Role
 from apps.backup.alarms import recipients
 from apps.backup.proven import Month, Proof
+from apps.clinics.models import Clinic
 
 INK: Final = colors.HexColor("#1d2733")
 QUIET: Final = colors.HexColor("#5c6b7a")
@@ -55,6 +57,11 @@ def report_pdf(month: Month) -> bytes:
     )  # fmt: skip
     document.build(_story(month, title), onFirstPage=_footer, onLaterPages=_footer)
     return out.getvalue()
+
+
+def report_name(clinic: Clinic, first: date) -> str:
+    """Return what the file of a month's report is called."""
+    return f"{clinic.slug}-backups-{first:%Y-%m}.pdf"
 
 
 def _story(month: Month, title: str) -> list[Flowable]:

@@ -1,4 +1,4 @@
-"""The drill of every night, and a look at copies and drills each minute."""
+"""The drill of every night, a look at copies and drills each minute, and a report each month."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from apps.backup import alarms
 from apps.backup.drilling import run_drill
+from apps.backup.mailing import mail_reports
 from apps.backup.models import Drill
 from apps.clinics.models import Clinic
 from apps.jobs.models import Job
@@ -46,6 +47,12 @@ def due_drills(now: datetime) -> list[str]:
             place=place, started_at__gt=now - (AGAIN if hours < 3 else alarms.LATE_DRILL - timedelta(hours=1))
         ).exists()
     ]
+
+
+@periodic("backup.mail-reports", every_seconds=3600)
+def mail_last_month() -> None:
+    """Send the owners the report of the month that ended."""
+    mail_reports()
 
 
 @register(KIND, is_long=True)

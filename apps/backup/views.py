@@ -14,7 +14,7 @@ from apps.access.services import authorise
 from apps.accounts.roles import Capability
 from apps.backup.models import Alarm, DatabaseCopy
 from apps.backup.proven import last_proven, month_of, months_with_drills, recent
-from apps.backup.report import report_pdf
+from apps.backup.report import report_name, report_pdf
 from apps.clinics.models import Clinic
 
 
@@ -49,6 +49,6 @@ def report(request: HttpRequest, clinic_slug: str) -> HttpResponse:
     details = {"from_date": first.isoformat()}
     authorise(request, Capability.CLINIC_MANAGE, None, verb="backup.reported", details=details)
     answer = HttpResponse(report_pdf(month_of(clinic, first)), content_type="application/pdf")
-    answer["Content-Disposition"] = f'attachment; filename="{clinic.slug}-backups-{first:%Y-%m}.pdf"'
+    answer["Content-Disposition"] = f'attachment; filename="{report_name(clinic, first)}"'
     answer["Cache-Control"] = "no-store"
     return answer

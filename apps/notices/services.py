@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.template.loader import render_to_string
@@ -16,14 +17,27 @@ PURPOSE = "notices.mail"
 WEBHOOK_PURPOSE = "notices.webhook"
 
 
-def send_mail(to: str, template: str, context: Mapping[str, object]) -> None:
+@dataclass(frozen=True)
+class Attachment:
+    """A small file that goes along with a mail."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+def send_mail(to: str, template: str, context: Mapping[str, object], attachments: Sequence[Attachment] = ()) -> None:
     """Queue the mail `templates/notices/<template>.txt`, whose first line is the subject, in the caller's transaction.
 
-    The rendered mail waits sealed in the job, since it may hold a one-time URL.
+    The rendered mail waits sealed in the job with what is attached, since it may hold a one-time URL.
     """
     subject, _, body = render_to_string(f"notices/{template}.txt", dict(context)).strip().partition("\n")
-    mail = json.dumps({"to": to, "subject": subject.strip(), "body": body.strip() + "\n"})
-    sealed = base64.b64encode(seal_secret(PURPOSE, mail.encode())).decode()
+    attached = [
+        {"name": each.name, "media_type": each.media_type, "content": base64.b64encode(each.content).decode()}
+        for each in attachments
+    ]
+    mail = {"to": to, "subject": subject.strip(), "body": body.strip() + "\n", "attached": attached}
+    sealed = base64.b64encode(seal_secret(PURPOSE, json.dumps(mail).encode())).decode()
     enqueue(PURPOSE, {"sealed": sealed})
 
 

@@ -19,7 +19,11 @@ from apps.notices.webhooks import post
 def deliver(job: Job) -> None:
     """Send one mail; a mail server that does not answer is tried again (OSError, SMTPException)."""
     mail = json.loads(open_secret(PURPOSE, base64.b64decode(job.payload["sealed"])))
-    EmailMessage(subject=mail["subject"], body=mail["body"], to=[mail["to"]]).send()
+    message = EmailMessage(subject=mail["subject"], body=mail["body"], to=[mail["to"]])
+    # One that was queued by an earlier version has none.
+    for each in mail.get("attached", []):
+        message.attach(each["name"], base64.b64decode(each["content"]), each["media_type"])
+    message.send()
 
 
 @register(WEBHOOK_PURPOSE)

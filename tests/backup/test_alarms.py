@@ -6,19 +6,22 @@ import hmac
 import json
 import threading
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+import time_machine
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
 from apps.accounts.models import User
+from apps.audit.models import AuditEvent
 from apps.backup.alarms import watch
-from apps.backup.models import Alarm, DatabaseCopy, Drill
-from apps.backup.tasks import due_drills
+from apps.backup.mailing import mail_reports
+from apps.backup.models import Alarm, DatabaseCopy, Drill, MailedReport
+from apps.backup.tasks import due_drills, mail_last_month
 from apps.clinics.models import Clinic
 from apps.exports.services import sign
 from apps.jobs.services import process_until_idle
@@ -174,3 +177,49 @@ def test_a_report_that_was_changed_shows_so(as_alice: Client, old_clinic: Clinic
     drill.content = drill.content.replace("214", "999")
     drill.save()
     assert "does not hold" in as_alice.get("/c/alpha/backups/").content.decode()
+
+
+def next_month_day(day: int) -> datetime:
+    """A day of the month after this one, at noon."""
+    return (timezone.now().replace(day=1, hour=12) + timedelta(days=32)).replace(day=day)
+
+
+def test_owners_get_the_report_of_the_month_once_by_mail(old_clinic: Clinic, alice: User, bob: User) -> None:
+    Clinic.objects.update(created_at=timezone.now().replace(day=1) - timedelta(days=40))
+    with time_machine.travel(timezone.now().replace(day=15, hour=12), tick=False):
+        drilled(old_clinic)
+        drilled(
+            old_clinic, {"item": "snapshot", "code": "backup-damaged", "message": "snapshot is damaged"}, hours_ago=30
+        )
+    assert mail_reports(next_month_day(1)) >= 1
+    assert mail_reports(next_month_day(2)) == 0
+    mail_last_month()
+    process_until_idle()
+    letters = [each for each in mail.outbox if each.to == [alice.email]]
+    [letter] = [each for each in letters if f"{old_clinic.name}, {timezone.now():%B %Y}" in each.subject]
+    assert bob.email not in {address for each in mail.outbox for address in each.to}
+    assert "1 of 2 restore drills passed" in letter.body
+    assert "/c/alpha/backups/" in letter.body
+    [(name, content, media_type)] = letter.attachments
+    assert (name, media_type) == (f"alpha-backups-{timezone.now():%Y-%m}.pdf", "application/pdf")
+    assert content.startswith(b"%PDF-")
+    events = AuditEvent.objects.filter(verb="backup.reported", clinic_id=old_clinic.pk)
+    [event] = [each for each in events if each.details["from_date"] == f"{timezone.now():%Y-%m}-01"]
+    assert event.details["recipient_count"] == 1
+    assert MailedReport.objects.filter(clinic=old_clinic).count() == 2
+
+
+def test_no_report_is_mailed_of_a_closed_or_a_new_clinic_or_without_backups(
+    old_clinic: Clinic, alice: User, settings: Settings
+) -> None:
+    assert timezone.now() < next_month_day(1)
+    Clinic.objects.update(created_at=next_month_day(1))
+    assert mail_reports(next_month_day(1)) == 0
+    Clinic.objects.update(created_at=timezone.now(), suspended_at=timezone.now())
+    assert mail_reports(next_month_day(1)) == 0
+    Clinic.objects.update(suspended_at=None)
+    replicas, settings.REPLICAS = settings.REPLICAS, {}
+    assert mail_reports(next_month_day(1)) == 0
+    settings.REPLICAS = replicas
+    assert mail_reports(next_month_day(1)) == 1
+    assert process_until_idle() == 1
