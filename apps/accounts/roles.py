@@ -100,6 +100,8 @@ PLATFORM_PERMISSIONS: frozenset[str] = frozenset(
         "accounts.view_usersession",
         "audit.view_auditevent",
         "audit.view_seal",
+        "backup.view_alarm",
+        "backup.view_databasecopy",
         "billing.add_plan",
         "billing.add_subscription",
         "billing.change_plan",

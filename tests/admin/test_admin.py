@@ -19,6 +19,7 @@ from apps.accounts.models import ApiToken, Invitation, Membership, User, UserSes
 from apps.accounts.roles import PLATFORM_PERMISSIONS
 from apps.audit.models import AuditEvent
 from apps.audit.services import Context, record, seal_events
+from apps.backup.models import Alarm, DatabaseCopy
 from apps.billing.models import Plan, Subscription
 from apps.billing.services import current_plan
 from apps.clinics.models import Clinic
@@ -85,6 +86,7 @@ def test_clinical_models_and_libraries_have_no_admin_AUTHZ_11() -> None:
     assert {label.split(".", maxsplit=1)[0] for label in registered} <= {
         "accounts",
         "audit",
+        "backup",
         "billing",
         "clinics",
         "ingest",
@@ -123,6 +125,8 @@ def populated(clinic_a: Clinic, alice: User, bob: User, clinic_b: Clinic) -> Non
         Usage.objects.update_or_create(clinic=clinic_a, defaults={"stored_bytes": 77, "blob_count": 1})
     soon = timezone.now() + timedelta(days=1)
     Job.objects.create(kind="ingest.process", clinic=clinic_a, payload={"name": CANARY}, state=Job.State.FAILED)
+    DatabaseCopy.objects.create(place="replica-nas", code="storage-full")
+    Alarm.objects.create(code="copy-late", item="replica-nas", message=f"{CANARY} says so")
     Periodic.objects.create(name="audit.seal", started_at=timezone.now())
     WorkerPulse.objects.create(name="worker-1", seen_at=timezone.now())
     Link.objects.create(clinic=clinic_a, token_sha256=b"1" * 32, expires_at=soon)
