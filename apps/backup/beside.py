@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from django.conf import settings
+from django.db.models import Q
 
 from apps.access.services import Principal, import_principal
 from apps.audit.services import record
@@ -29,6 +30,7 @@ from apps.clinics.scoping import clinic_scope
 from apps.ingest.models import UploadBatch
 from apps.ingest.services import Arrival, close_batch, open_batch, receive, store_arrivals
 from apps.keys.services import load_master_key
+from apps.patients.models import Patient
 from apps.studies.models import Document, Study
 
 CHUNK_BYTES: Final = 1 << 20
@@ -154,11 +156,24 @@ class _Items:
 
 
 def _bring_document(principal: Principal, entry: dict[str, Any], content: Iterable[bytes]) -> int:
-    """Add a document to its study, unless it is there; a worker examines it as any other."""
-    study = Study.objects.filter(study_instance_uid=entry["study"]).first()
-    if study is None or Document.objects.filter(public_id=entry["public_id"]).exists():
+    """Add a document to its study or patient, unless it is there; a worker examines it as any other."""
+    study = patient = None
+    if "study" in entry:
+        study = Study.objects.filter(study_instance_uid=entry["study"]).first()
+    else:
+        # One whose row was lost is known by what told them from the others.
+        known = Patient.objects.filter(public_id=entry["patient"]).first()
+        known = known or Patient.objects.filter(identity_key=entry["identity_key"]).first()
+        patient = known.current if known else None
+    if study is None and patient is None:
         return 0
-    batch = open_batch(principal, UploadBatch.Source.IMPORT, study=study)
+    # One that was brought back before has another public id, and the same content.
+    same = Q(public_id=entry["public_id"]) | Q(
+        study=study, patient=patient, blob__sha256=bytes.fromhex(entry["sha256"])
+    )
+    if Document.objects.filter(same).exists():
+        return 0
+    batch = open_batch(principal, UploadBatch.Source.IMPORT, study=study, patient=patient)
     receive(principal, batch, entry["name"], content)
     close_batch(batch)
     return 1

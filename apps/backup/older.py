@@ -56,14 +56,13 @@ def read_out(selection: Selection, work: Path, out: IO[bytes]) -> None:
         if clinic is None:
             raise RestoreRefusedError(f"There was no clinic {selection.clinic} then.", selection.clinic)
         with clinic_scope(clinic):
-            studies = _studies(clinic, selection)
+            studies, papers = _selected(clinic, selection)
             for study in studies:
                 for item, blob in _instances(study):
                     _write(item, blob, out)
             _line({"kind": "documents"}, out)
-            for study in studies:
-                for item, blob in _documents(study):
-                    _write(item, blob, out)
+            for document in papers:
+                _write(_document_item(document), document.blob, out)
         _line({"kind": "end", "until": restored.until.isoformat(), "study_count": len(studies)}, out)
     except (BackupError, StorageError, KeyUnavailableError) as error:
         _line({"kind": "refused", "message": str(error)}, out)
@@ -72,28 +71,41 @@ def read_out(selection: Selection, work: Path, out: IO[bytes]) -> None:
         engine.close()
 
 
-def _studies(clinic: Clinic, selection: Selection) -> list[Study]:
-    wanted = Q()
+def _selected(clinic: Clinic, selection: Selection) -> tuple[list[Study], list[Document]]:
+    """Return the studies that are wanted, and the documents of them and of the patients that are."""
+    wanted, of_patients = Q(), Q(patient__isnull=False)
     if selection.study:
         wanted = Q(public_id=selection.study) | Q(study_instance_uid=selection.study)
+        of_patients = Q(pk__in=[])
     elif selection.patient:
         wanted = Q(patient__public_id=selection.patient)
+        of_patients = Q(patient__public_id=selection.patient) | Q(patient__merged_into__public_id=selection.patient)
     found = list(Study.objects.filter(wanted).select_related("patient").order_by("pk"))
-    if not found:
+    papers = Document.objects.filter(Q(study__in=found) | of_patients).select_related("study", "patient", "blob")
+    found_papers = list(papers.order_by("pk"))
+    if not found and not found_papers:
         raise RestoreRefusedError("No such study was there then.", selection.study or selection.patient)
     # What was destroyed on purpose stays destroyed, whoever asks (BAK-07).
     studies: set[str] = set()
     patients: set[str] = set()
+    documents: set[str] = set()
     for entry in read_erasures():
         if entry.clinic_reference == clinic.public_id:
             studies.update(entry.studies)
             patients.update(entry.patients)
+            documents.update(entry.documents)
             if entry.is_of_clinic:
                 raise RestoreRefusedError("Everything of this clinic was destroyed on purpose.", selection.clinic)
     kept = [each for each in found if each.public_id not in studies and each.patient.public_id not in patients]
-    if not kept:
+    kept_papers = [
+        each
+        for each in found_papers
+        if each.public_id not in documents
+        and (each.study in kept if each.study else each.patient is not None and each.patient.public_id not in patients)
+    ]
+    if not kept and not kept_papers:
         raise RestoreRefusedError("It was destroyed on purpose since then, and stays destroyed.", selection.study)
-    return kept
+    return kept, kept_papers
 
 
 def _instances(study: Study) -> Iterator[tuple[dict[str, str], Blob]]:
@@ -101,10 +113,17 @@ def _instances(study: Study) -> Iterator[tuple[dict[str, str], Blob]]:
         yield {"kind": "instance", "name": f"{instance.pk}.dcm"}, instance.blob
 
 
-def _documents(study: Study) -> Iterator[tuple[dict[str, str], Blob]]:
-    for document in Document.objects.filter(study=study).select_related("blob").order_by("pk"):
-        facts = {"public_id": document.public_id, "study": study.study_instance_uid, "title": document.title}
-        yield {"kind": "document", "name": document.title, **facts}, document.blob
+def _document_item(document: Document) -> dict[str, str]:
+    item = {
+        "kind": "document",
+        "name": document.title,
+        "public_id": document.public_id,
+        "sha256": bytes(document.blob.sha256).hex(),
+    }
+    if document.study is not None:
+        return item | {"study": document.study.study_instance_uid}
+    patient = document.owner
+    return item | {"patient": patient.public_id, "identity_key": patient.identity_key}
 
 
 def _write(item: dict[str, str], blob: Blob, out: IO[bytes]) -> None:
