@@ -38,12 +38,17 @@ class OpenedLink:
     session: LinkSession
 
 
+_LINK: PreparedQuery[Link] = PreparedQuery(
+    lambda: with_its_people().filter(token_sha256=Asked("token_sha256"), kind=Asked("kind"))
+)
+
+
 def find(token: str, kind: str, *, context: Context) -> Link:
     """Return the live link with this token without opening it.
 
     Raises LinkUnavailableError, always the same and after the same work, when there is none; the attempt is recorded.
     """
-    link = with_its_people().filter(token_sha256=hash_token(token), kind=kind).first()
+    link = _LINK.first(token_sha256=hash_token(token), kind=kind)
     reason = "unknown" if link is None else why_dead(link)
     if link is None or reason:
         _refuse(link, reason, context)
