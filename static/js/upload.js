@@ -10,6 +10,9 @@ const SPEED_WINDOW_MS = 15000;
 const STUDY_BUTTONS = 5;
 const SCANNED_AT_ONCE = 500;
 const SORTED_BY_NUMBER = 5000;
+/* How long the page works on what was chosen before it looks whether somebody clicked. */
+const AT_A_STRETCH_MS = 40;
+const breathe = () => new Promise((resolve) => { setTimeout(resolve); });
 const OPEN = ["looking", "waiting", "sending", "received"];
 const GROUPS = {
   open: OPEN, stored: ["stored", "waiting-inbox"], earlier: ["earlier", "twice"], duplicate: ["duplicate"],
@@ -147,14 +150,23 @@ async function start(page, config) {
   async function take(chosen) {
     if (!chosen.length) return;
     await loaded;
+    // Of thousands of files, even their sizes take the browser seconds to find out: the page stays usable meanwhile.
+    await breathe();
     if (chosen.length <= SORTED_BY_NUMBER) {
       const inOrder = new Intl.Collator(language, { numeric: true });
       chosen.sort((one, other) => inOrder.compare(one.name, other.name));
     }
+    await breathe();
     page.classList.add("is-used");
     part.overall.hidden = false;
     const added = [];
+    let since = performance.now();
     for (const { file, name } of chosen) {
+      if (performance.now() - since > AT_A_STRETCH_MS) {
+        refresh();
+        await breathe();
+        since = performance.now();
+      }
       const item = {
         key: line.newKey(), file, name, bytes: file ? file.size : 0, sent: 0, state: "", text: "", study: "", version: 0,
         kind: "", uid: "", fingerprint: "", tusUrl: "", canRepeat: false, isCancelled: false,
