@@ -30,5 +30,5 @@ control_socket_disable = True
 def post_fork(server: Any, worker: Any) -> None:
     """Free the port at once when gunicorn's master is killed; look for cycles seldom."""
     die_with_parent(server.pid)
-    # A batch of images makes rows by the thousand and few cycles: to look each 700 of them costs a tenth of the request.
+    # A batch of images makes rows by the thousand and few cycles: to look after each 700 costs a tenth of the request.
     gc.set_threshold(50_000, 20, 50)
