@@ -142,7 +142,7 @@ def cycle_to(values: list[str], length: int) -> list[str]:
     return [value for value, _ in zip(cycle(values), range(length), strict=False)]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def hostile(installation: Installation, chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Hostile:
     """The clinic, its owner, and studies brought in by `import_dicom`."""
     folder = tmp_path_factory.mktemp("hostile")
