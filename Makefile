@@ -43,13 +43,13 @@ test: $(VENV)/.installed-dev assets
 	@echo "Once more on PostgreSQL, Redis and S3: the story, and $(ROOMS)"
 	@TEST_STACK=servers $(PY) -m pytest -n 3 --dist loadgroup -q -m "not long" tests/flows $(ROOMS:%=tests/%)
 
-# Every walk through a browser, kills, a place destroyed under viewers, power cuts, spoiled backups, the runbook; on servers
+# Two workers: each has a whole installation and a browser. Every walk through a browser, kills, a place destroyed under viewers, power cuts, spoiled backups, the runbook; on servers
 # the flows that tests/flows/conftest.py does not leave to one stack, and the walks over all URLs.
 test-long: $(VENV)/.installed-dev assets
 	@$(PY) -m tests.install
-	@TEST_STACK=embedded $(PY) -m pytest -n 3 --dist loadgroup -q -m long
+	@TEST_STACK=embedded $(PY) -m pytest -n 2 --dist loadgroup -q -m long
 	@echo "Once more on PostgreSQL, Redis and S3"
-	@TEST_STACK=servers $(PY) -m pytest -n 3 --dist loadgroup -q tests/test_*.py tests/flows $(OTHER_ROOMS:%=tests/%)
+	@TEST_STACK=servers $(PY) -m pytest -n 2 --dist loadgroup -q tests/test_*.py tests/flows $(OTHER_ROOMS:%=tests/%)
 
 # The long form of the fault tests; broken off, the kills go on where they stopped. The table is in var/faults/results.md.
 faults: $(VENV)/.installed-dev assets
