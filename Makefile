@@ -43,8 +43,9 @@ test: $(VENV)/.installed-dev assets
 	@echo "Once more on PostgreSQL, Redis and S3: the story, and $(ROOMS)"
 	@TEST_STACK=servers $(PY) -m pytest -n 3 --dist loadgroup -q -m "not long" tests/flows $(ROOMS:%=tests/%)
 
-# Two workers: each has a whole installation and a browser. Every walk through a browser, kills, a place destroyed under viewers, power cuts, spoiled backups, the runbook; on servers
-# the flows that tests/flows/conftest.py does not leave to one stack, and the walks over all URLs.
+# Every walk through a browser, kills, a place destroyed under viewers, power cuts, spoiled backups, the runbook; on servers
+# the flows that tests/flows/conftest.py does not leave to one stack, and the walks over all URLs. Two workers: each has a
+# whole installation and a browser.
 test-long: $(VENV)/.installed-dev assets
 	@$(PY) -m tests.install
 	@TEST_STACK=embedded $(PY) -m pytest -n 2 --dist loadgroup -q -m long
