@@ -78,7 +78,7 @@ def check_details(details: Mapping[str, Any]) -> dict[str, Any]:
     key only, since the value may be the very thing that must not be written down.
     """
     checked: dict[str, Any] = {}
-    for key, value in details.items():
+    for key, value in sorted(details.items()):
         shape = _shape_of(key)
         if shape is None:
             raise EventRefusedError(f"The detail {key!r} is not on the list of what an event may carry.")

@@ -67,7 +67,12 @@ def microseconds(instant: datetime) -> int:
 
 def leaf_of(row: Sequence[Any]) -> bytes:
     """Return the 32-byte leaf hash of one event, given as the values of FIELDS."""
-    return hashlib.sha256(b"\x00" + encode(event_values(row))).digest()
+    return leaf_of_encoding(encode(event_values(row)))
+
+
+def leaf_of_encoding(encoding: bytes) -> bytes:
+    """Return the 32-byte leaf hash of one event, given in its canonical encoding."""
+    return hashlib.sha256(b"\x00" + encoding).digest()
 
 
 def event_values(row: Sequence[Any]) -> list[Any]:

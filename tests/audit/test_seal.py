@@ -8,7 +8,7 @@ import random  # reproducible tampering, not a secret
 import threading
 from collections import Counter
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
@@ -204,6 +204,38 @@ def test_a_changed_time_is_named_AUD_04(sealed: list[AuditEvent]) -> None:
     victim = sealed[0]
     tamper("UPDATE audit_auditevent SET timestamp = %s WHERE id = %s", "2020-01-01 00:00:00+00:00", victim.pk)
     assert problem_of() == ("event-changed", victim.pk)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the columns of PostgreSQL hold nothing but their type")
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("timestamp", "2026-11-22 10:00:00.0123456"),
+        ("timestamp", "2026-11-22 10:00:00.12345Z"),
+        ("timestamp", "yesterday"),
+        ("additional_data", '{"study_count":"2"}'),
+        ("verb", b"study.viewed"),
+        ("actor_id", "1"),
+    ],
+)
+def test_what_nobody_ever_writes_is_named_AUD_04(sealed: list[AuditEvent], column: str, value: object) -> None:
+    with time_machine.travel(datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=UTC), tick=False):
+        victim = write(3)[2]
+        seal_events()
+        assert problem_of() is None
+        tamper(f"UPDATE audit_auditevent SET {column} = %s WHERE id = %s", value, victim.pk)
+        assert problem_of() == ("event-changed", victim.pk)
+
+
+def test_a_trail_in_any_writing_and_of_a_whole_second_verifies_AUD_06(db: None) -> None:
+    with time_machine.travel(datetime(2026, 11, 22, 10, 0, tzinfo=UTC), tick=False):
+        context = Context("user", "alice", user_email="älice@example.org", user_agent='"\\\x7f\u2028😀')
+        unsorted = record("study.viewed", context=context, clinic_id=7)
+        tamper("UPDATE audit_auditevent SET additional_data = '{\"b\": \"ä\", \"a\": 0.1}' WHERE id = %s", unsorted.pk)
+        record("study.viewed", context=context, clinic_id=7, details={"study_count": 2})
+        seal_events()
+        assert report_of().event_count == 2
+        assert problem_of() is None
 
 
 def test_a_deleted_row_is_named_AUD_04(sealed: list[AuditEvent]) -> None:
