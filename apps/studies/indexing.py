@@ -10,6 +10,8 @@ import datetime
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from django.db import transaction
@@ -17,8 +19,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from apps.clinics.models import Clinic
-from apps.clinics.scoping import current_edition
+from apps.clinics.scoping import clinic_scope, current_edition, every_clinic
 from apps.dicom.parse import Header
+from apps.jobs.models import Job
 from apps.jobs.services import enqueue
 from apps.patients.models import Patient
 from apps.patients.services import lacks_facts, lock_patients, pairs_in_doubt, refresh_doubts
@@ -304,6 +307,26 @@ def queue_preparation(clinic: Clinic, series_pks: Sequence[int]) -> None:
         payload: dict[str, object] = {"series": pk} | ({"edition": edition} if edition else {})
         enqueue(PREPARE, payload, clinic=clinic, run_after=timezone.now() + PREPARE_DELAY)
     Series.objects.filter(pk__in=pks).update(is_preparation_queued=True)
+
+
+def queue_left_over_preparation() -> int:
+    """Queue a job for each series that is not prepared and has none; return how many.
+
+    Workers that die, or a place that is away for long, use up all tries of a job, and nothing else would begin anew.
+    """
+    unfinished = Job.objects.filter(kind=PREPARE, state__in=[Job.State.QUEUED, Job.State.RUNNING])
+    expected = set(unfinished.values_list("payload__series", flat=True))
+    with every_clinic():
+        stale = Series.objects.exclude(metadata_instance_count=F("number_of_series_related_instances"))
+        rows = stale.order_by("clinic_id", "edition", "pk").values_list("clinic_id", "edition", "pk")
+        left = [row for row in rows if row[2] not in expected]
+        clinics = Clinic.objects.in_bulk({clinic_id for clinic_id, _, _ in left})
+    for (clinic_id, edition), group in groupby(left, key=itemgetter(0, 1)):
+        with clinic_scope(clinics[clinic_id], edition=edition):
+            pks = [pk for _, _, pk in group]
+            Series.objects.filter(pk__in=pks).update(is_preparation_queued=False)
+            queue_preparation(clinics[clinic_id], pks)
+    return len(left)
 
 
 def _clean(text: str, length: int) -> str:

@@ -11,7 +11,7 @@ from apps.clinics.scoping import clinic_scope
 from apps.jobs.models import Job
 from apps.jobs.services import periodic, register
 from apps.studies import damaged, recycling
-from apps.studies.indexing import PREPARE
+from apps.studies.indexing import PREPARE, queue_left_over_preparation
 from apps.studies.models import Series
 from apps.studies.preparation import prepare
 
@@ -45,6 +45,12 @@ def _prepared(job: Job) -> Callable[[], None] | None:
         .first()
     )
     return prepare(series) if series is not None else None
+
+
+@periodic("studies.prepare_left_over", every_seconds=3600)
+def prepare_left_over() -> None:
+    """Prepare series of which the job came to no good end."""
+    queue_left_over_preparation()
 
 
 @periodic("studies.refresh_statistics", STATISTICS_SECONDS)

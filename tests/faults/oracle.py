@@ -10,7 +10,7 @@ import json
 import time
 from datetime import timedelta
 
-from django.db.models import Count, F, Sum
+from django.db.models import Count, F, Q, Sum
 from django.utils import timezone
 
 from apps.clinics.models import Clinic
@@ -22,6 +22,7 @@ from apps.storage import sweep
 from apps.storage.models import Blob, Usage
 from apps.storage.places import PRIMARY, object_name, place_named
 from apps.storage.services import iterate_blob
+from apps.studies.indexing import PREPARE, queue_left_over_preparation
 from apps.studies.models import Instance, Series, Study
 
 IDLE_SECONDS = 240
@@ -31,6 +32,8 @@ OUTCOMES = ("stored", "duplicate", "expanded")
 def main() -> None:
     """Wait, sweep, look, print."""
     waited = wait_until_idle()
+    if queue_left_over_preparation():
+        waited += wait_until_idle()
     ingest.ORPHANED_AFTER = timedelta(0)
     swept = ingest.sweep_quarantine()
     sweep.delete_destroyed_bytes()
@@ -52,8 +55,10 @@ def wait_until_idle() -> float:
 
 def jobs() -> list[str]:
     """Jobs that did not come to a good end."""
-    rows = Job.objects.exclude(state=Job.State.DONE).values_list("pk", "kind", "state", "attempts", "error")
-    return [f"job {row}" for row in rows]
+    # A preparation of which the workers were killed every time is followed by another one: see `index`.
+    given_up = Q(kind=PREPARE, state=Job.State.FAILED, error="WorkerLost")
+    rows = Job.objects.exclude(Q(state=Job.State.DONE) | given_up)
+    return [f"job {row}" for row in rows.values_list("pk", "kind", "state", "attempts", "error")]
 
 
 def uploads() -> list[str]:

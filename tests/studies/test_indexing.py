@@ -138,6 +138,20 @@ def test_preparing_a_series_in_arrival_is_queued_once(in_clinic_a: Clinic) -> No
     assert Job.objects.filter(kind=indexing.PREPARE).count() == 1
 
 
+def test_a_series_whose_preparation_was_given_up_is_prepared_after_all(in_clinic_a: Clinic) -> None:
+    index(in_clinic_a, part10("ct1"))
+    index(in_clinic_a, part10("ct2", series="waiting"))
+    first, second = Job.objects.order_by("pk")
+    # Its workers died, before the first of them could note that it had begun.
+    Job.objects.filter(pk=first.pk).update(state=Job.State.FAILED, error="WorkerLost")
+    assert indexing.queue_left_over_preparation() == 1
+    assert indexing.queue_left_over_preparation() == 0
+    assert list(Job.objects.filter(state=Job.State.QUEUED).order_by("pk").values_list("payload", flat=True)) == [
+        second.payload,
+        first.payload,
+    ]
+
+
 def test_no_name_or_number_of_a_patient_is_in_a_job(in_clinic_a: Clinic) -> None:
     index(in_clinic_a, part10("ct1"))
     assert all(set(job.payload) == {"series"} for job in Job.objects.all())
