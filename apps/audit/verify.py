@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from django.db import DatabaseError, connection
 from django.db.models import BigIntegerField, F, Func, QuerySet, TextField, Value

@@ -231,7 +231,7 @@ def test_a_trail_in_any_writing_and_of_a_whole_second_verifies_AUD_06(db: None) 
     with time_machine.travel(datetime(2026, 11, 22, 10, 0, tzinfo=UTC), tick=False):
         context = Context("user", "alice", user_email="älice@example.org", user_agent='"\\\x7f\u2028😀')
         unsorted = record("study.viewed", context=context, clinic_id=7)
-        tamper("UPDATE audit_auditevent SET additional_data = '{\"b\": \"ä\", \"a\": 0.1}' WHERE id = %s", unsorted.pk)
+        tamper('UPDATE audit_auditevent SET additional_data = \'{"b": "ä", "a": 0.1}\' WHERE id = %s', unsorted.pk)
         record("study.viewed", context=context, clinic_id=7, details={"study_count": 2})
         seal_events()
         assert report_of().event_count == 2
