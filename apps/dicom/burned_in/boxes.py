@@ -31,6 +31,10 @@ class Box(NamedTuple):
         """Return the rectangle with so many pixels more on each side."""
         return Box(self.left - pixels, self.top - pixels, self.right + pixels, self.bottom + pixels)
 
+    def turned(self) -> "Box":
+        """Return the rectangle in the transposed frame."""
+        return Box(self.top, self.left, self.bottom, self.right)
+
     def within(self, columns: int, rows: int) -> "Box":
         """Return the part of it that lies in a frame of this size."""
         left, top = min(max(0, self.left), columns), min(max(0, self.top), rows)

@@ -53,7 +53,7 @@ def examine(data: bytes, header: Header, words: Sequence[str] = ()) -> Examinati
             picture = view.picture
             if strips and not boxes:
                 strips = _believable(strips, picture)
-            boxes += detect.find_text(picture, words)
+            boxes += detect.find_text(picture, words, view.stands)
     except sample.TooManyViewsError as error:
         raise NeedsReviewError(Reason.PIXELS_DOUBTFUL) from error
     return Examination(tuple(without_inner([*boxes, *strips])), tuple(rules.doubts(header)))

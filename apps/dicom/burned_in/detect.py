@@ -7,6 +7,7 @@ A picture is (rows, columns) or (rows, columns, 3) of unsigned bytes.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -14,10 +15,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from .boxes import Box, without_inner
-from .ink import fitted, planes
+from .ink import fitted, sheet_of
 from .lines import lines_of
 from .models import DETECTION, session
-from .plausible import READABLE, Found, plausible, read_either_way, reads_like_text
+from .plausible import READABLE, Found, has_letters, plausible, read_either_way, reads_like_text
 from .reading import Line, speaks_of
 
 Picture = npt.NDArray[np.uint8]
@@ -40,6 +41,8 @@ TURNED: Final = 0.8
 # Above this a picture is looked at whole at its reduced size, and closely only where it has strokes.
 LARGE: Final = 700_000
 CELL: Final = 32
+AROUND: Final = 5
+"""Cells on a side of what is around a cell."""
 TILE: Final = 12
 """Cells on a side of a tile."""
 COLOURED: Final = 60
@@ -55,8 +58,11 @@ MAX_UNSURE: Final = 12
 """How many doubtful places are read in one picture."""
 
 
-def find_text(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
-    """Return where there is text; ``seeds`` are names, numbers and dates that the header knows."""
+def find_text(picture: Picture, seeds: Sequence[str] = (), stands: npt.NDArray[np.bool_] | None = None) -> list[Box]:
+    """Return where there is text; ``seeds`` are names, numbers and dates that the header knows.
+
+    ``stands``: of a cine, which pixels are the same in all frames, as most letters are.
+    """
     rows, columns = picture.shape[:2]
     if min(rows, columns) < 8:
         return []
@@ -69,9 +75,10 @@ def find_text(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
         most = MAX_UNSURE if number == 0 else MAX_UNSURE // 3
         read_ = [each.box for each in unsure[:most] if reads_like_text(read_either_way(shown, each.box), seeds)]
         boxes += sure + read_
-    whole = planes(picture)
+    sheet = sheet_of(picture, stands)
     lines = [*boxes, *lines_of(without_inner(boxes))]
-    return without_inner([fitted(whole, box).grown(1).within(columns, rows) for box in without_inner(lines)])
+    can_read = partial(has_letters, picture)
+    return without_inner([fitted(sheet, box, can_read).grown(1).within(columns, rows) for box in without_inner(lines)])
 
 
 def find_readable(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
@@ -168,17 +175,20 @@ def stroke_parts(grey: Map) -> list[Box]:
     # Second differences two pixels apart: strokes and letters answer, gradients and soft tissue do not.
     sharp[2:-2] = np.abs(2 * grey[2:-2] - grey[:-4] - grey[4:])
     sharp[:, 2:-2] = np.maximum(sharp[:, 2:-2], np.abs(2 * grey[:, 2:-2] - grey[:, :-4] - grey[:, 4:]))
-    noise = float(np.median(sharp[::4, ::4])) / 0.6745
-    # The faintest letters differ by some 28 grey levels from what is around, which counts twice here.
-    strokes = sharp > max(24.0, 7.0 * noise)
     high, wide = -(-rows // CELL), -(-columns // CELL)
-    padded = np.pad(strokes, ((0, high * CELL - rows), (0, wide * CELL - columns)))
-    counts = padded.reshape(high, CELL, wide, CELL).sum(axis=(1, 3))
+    padded = np.pad(sharp, ((0, high * CELL - rows), (0, wide * CELL - columns)))
+    cells = padded.reshape(high, CELL, wide, CELL).transpose(0, 2, 1, 3).reshape(high, wide, CELL * CELL)
+    # Noise is what is usual around: black beside a breast says nothing of the breast.
+    usual = np.pad(np.median(cells[..., ::4], axis=2), AROUND // 2, mode="edge")
+    around = np.lib.stride_tricks.sliding_window_view(usual, (AROUND, AROUND)).reshape(high, wide, AROUND * AROUND)
+    noise = np.median(around, axis=2) / 0.6745
+    # The faintest letters differ by some 28 grey levels from what is around, which counts twice here.
+    counts = (cells > np.maximum(24.0, 7.0 * noise)[..., None]).sum(axis=2)
     busy = counts >= 10
-    around = np.pad(busy, 1)
+    beside = np.pad(busy, 1)
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
-            busy = busy | around[1 + down : 1 + down + high, 1 + right : 1 + right + wide]
+            busy = busy | beside[1 + down : 1 + down + high, 1 + right : 1 + right + wide]
     parts: list[Box] = []
     for box, _ in components(busy.astype(np.float32), 0.5):
         parts += _tiles(busy, box)

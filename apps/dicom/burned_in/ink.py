@@ -6,6 +6,7 @@ white letters from blue or yellow flow.
 A cut is (rows, columns, samples) of floats; a line lies along the columns.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from .boxes import Box
 
 Cut = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Reader = Callable[[Box, bool], bool]
 
 _FAINTEST: Final = 14.0
 """Grey levels between letters and ground below which nothing is told apart."""
@@ -24,6 +26,8 @@ _STRONG: Final = 60.0
 """Letters that stand out less are looked for only where nothing else does."""
 _CLEAN: Final = 0.008
 """So few, and even what stands further off along the line belongs to it."""
+_STANDING: Final = 0.4
+"""So much of the ink of a line is the same in all frames of a cine, or the line is there for some of them only."""
 
 
 class Ink(NamedTuple):
@@ -34,22 +38,37 @@ class Ink(NamedTuple):
     contrast: float
 
 
-def planes(picture: npt.NDArray[np.uint8]) -> Cut:
-    """Return a picture as (rows, columns, samples) of floats."""
-    return (picture if picture.ndim == 3 else picture[..., None]).astype(np.float32)
+class Sheet(NamedTuple):
+    """What lines are written on: a picture as (rows, columns, samples), and which pixels of its cine never change."""
+
+    whole: Cut
+    stands: Mask | None = None
+
+    def turned(self) -> "Sheet":
+        """Return the transposed sheet."""
+        return Sheet(self.whole.transpose(1, 0, 2), None if self.stands is None else self.stands.T)
 
 
-def fitted(whole: Cut, box: Box) -> Box:
-    """Return the box, longer where the line goes on beyond it, and smaller where it holds nothing but plain ground."""
+def sheet_of(picture: npt.NDArray[np.uint8], stands: Mask | None = None) -> Sheet:
+    """Return a picture as what lines are written on."""
+    return Sheet((picture if picture.ndim == 3 else picture[..., None]).astype(np.float32), stands)
+
+
+def fitted(sheet: Sheet, box: Box, can_read: Reader) -> Box:
+    """Return the box, longer where the line goes on beyond it, and smaller where it holds nothing but plain ground.
+
+    ``can_read`` says whether there is a letter in a part of the line, and whether the line is a vertical one: it is
+    asked where more than letters has strokes.
+    """
     if box.height > 1.3 * box.width:
-        turned = fitted(whole.transpose(1, 0, 2), Box(box.top, box.left, box.bottom, box.right))
-        return Box(turned.top, turned.left, turned.bottom, turned.right)
+        turned = fitted(sheet.turned(), box.turned(), lambda part, _: can_read(part.turned(), True))
+        return turned.turned()
     if box.height < 4 or box.area < 16:
         return box
-    ink = ink_of(whole[box.top : box.bottom, box.left : box.right])
+    ink = ink_of(sheet.whole[box.top : box.bottom, box.left : box.right])
     if ink is None:
         return box
-    return _trimmed(whole, _followed(whole, box, ink), ink)
+    return _trimmed(sheet.whole, _followed(sheet, box, ink, can_read), ink)
 
 
 def ink_of(cut: Cut) -> Ink | None:
@@ -98,8 +117,10 @@ def _thin(cut: Cut, reach: int) -> Cut:
 
 def _is_ink(cut: Cut, ink: Ink, height: int) -> Mask:
     """Return which pixels have the colour of the ink and are thin in the way it is."""
-    near: Mask = np.abs(cut - ink.colour).max(axis=2) < max(12.0, 0.38 * ink.contrast)
     away = ink.colour - ink.ground
+    # Thin letters are drawn in shades: what stands out more than the ink in the same way is ink as well.
+    share = np.clip(((cut - ink.ground) @ away) / float(away @ away), 1.0, 1.8)
+    near: Mask = np.abs(cut - ink.ground - share[..., None] * away).max(axis=2) < max(12.0, 0.38 * ink.contrast)
     strongest = int(np.abs(away).argmax())
     thin = _thin(cut[..., strongest : strongest + 1], max(2, round(0.2 * height)))[..., 0]
     stands: Mask = thin * np.sign(away[strongest]) > 0.3 * ink.contrast
@@ -107,17 +128,23 @@ def _is_ink(cut: Cut, ink: Ink, height: int) -> Mask:
     return both
 
 
-def _followed(whole: Cut, box: Box, ink: Ink) -> Box:
+def _followed(sheet: Sheet, box: Box, ink: Ink, can_read: Reader) -> Box:
     """Return the box, made longer where strokes of its ink go on, over gaps no wider than a space.
 
     Where the rows above and below are full of them they mean nothing, and a little is taken at both ends.
     """
-    rows, columns = whole.shape[:2]
+    rows, columns = sheet.whole.shape[:2]
     reach = 8 * box.height
     left, right = max(0, box.left - reach), min(columns, box.right + reach)
     top, bottom = max(0, box.top - box.height), min(rows, box.bottom + box.height)
-    strokes = _without_lines(_is_ink(whole[top:bottom, left:right], ink, box.height), max(8, box.height))
+    strokes = _without_lines(_is_ink(sheet.whole[top:bottom, left:right], ink, box.height), max(8, box.height))
     first = box.top - top
+    if sheet.stands is not None:
+        inside = (slice(first, first + box.height), slice(box.left - left, box.right - left))
+        standing = strokes & sheet.stands[top:bottom, left:right]
+        # What stands for some frames only is followed as in a single picture.
+        if standing[inside].sum() >= _STANDING * strokes[inside].sum():
+            strokes = standing
     line = strokes[first : first + box.height]
     around = np.concatenate((strokes[:first], strokes[first + box.height :]))
     beside = float(around.mean()) if around.size else 1.0
@@ -130,17 +157,18 @@ def _followed(whole: Cut, box: Box, ink: Ink) -> Box:
     usual = amounts[box.left - left : box.right - left]
     # A column of a line of text is never full from top to bottom: that would be an edge, or a frame.
     is_letter = (amounts > 0) & (amounts <= max(2, min(int(usual.max(initial=0)), int(0.8 * box.height))))
-    gap = max(2, round((0.9 if beside < _CLEAN else 0.45) * box.height))
-    # Where such strokes are elsewhere too, a chain of them may lead anywhere: a letter or two further, not a line.
-    most = reach if beside < _CLEAN else 9 * box.height // 5
-    before = min(_reach(is_letter[: box.left - left][::-1], gap), most)
-    after = min(_reach(is_letter[box.right - left :], gap), most)
-    # What goes on must be as full of ink as the line itself, or it is a speck here and there.
-    needed = 0.5 * float(usual.mean())
-    if before and float(amounts[box.left - left - before : box.left - left].mean()) < needed:
-        before = 0
-    if after and float(amounts[box.right - left : box.right - left + after].mean()) < needed:
-        after = 0
+    gap = max(2, round((0.9 if beside < _CLEAN else 0.8) * box.height))
+    # Where such strokes are elsewhere too, a chain of them may lead anywhere.
+    near = reach if beside < _CLEAN else 9 * box.height // 5
+    usual_mean = float(usual.mean())
+    before = _reach(amounts[: box.left - left][::-1], is_letter[: box.left - left][::-1], gap, near, usual_mean)
+    after = _reach(amounts[box.right - left :], is_letter[box.right - left :], gap, near, usual_mean)
+    if beside >= _CLEAN:
+        enough = round(0.6 * box.height)
+        if before > enough and not can_read(Box(box.left - before, box.top, box.left, box.bottom), False):
+            before = 0
+        if after > enough and not can_read(Box(box.right, box.top, box.right + after, box.bottom), False):
+            after = 0
     more = max(1, round(0.08 * box.height))
     return Box(
         max(0, box.left - before - (more if before else 0)),
@@ -162,13 +190,20 @@ def _without_lines(strokes: Mask, length: int) -> Mask:
     return strokes & (np.cumsum(marks, axis=1)[:, :-1] <= 0)
 
 
-def _reach(is_letter: Mask, gap: int) -> int:
-    """Return how far letters go on from the beginning, each at most a gap from the one before."""
-    reached = 0
+def _reach(amounts: npt.NDArray[np.int64], is_letter: Mask, gap: int, near: int, usual: float) -> int:
+    """Return how far letters go on from the beginning, each at most a gap from the one before.
+
+    What goes on must be as full of ink as the line itself, or it is a speck here and there; further away than ``near``
+    even more so.
+    """
+    filled = np.cumsum(amounts)
+    reached = last = 0
     for place in np.flatnonzero(is_letter).tolist():
-        if place - reached > gap:
+        if place - last > gap:
             break
-        reached = place + 1
+        last = place + 1
+        if filled[place] >= (0.4 if last <= near else 0.6) * usual * last:
+            reached = last
     return reached
 
 

@@ -20,6 +20,9 @@ LEGIBLE: Final = 0.4
 LONG_LEGIBLE: Final = 0.2
 SINGLE_LEGIBLE: Final = 0.6
 READABLE: Final = 0.7
+GOES_ON: Final = 0.6
+DENSE: Final = 0.5
+"""Letters, for each height of a line, that are expected at least where it goes on."""
 FLOW_SHARP: Final = 0.8
 FLOW_LEGIBLE: Final = 0.5
 FLOW_READABLE: Final = 0.8
@@ -98,6 +101,9 @@ def _is_plausible(picture: Picture, grey: Map, found: Found, seeds: Sequence[str
     count = len(line.letters)
     is_large = min(box.width, box.height) > max(LARGE_LETTERS, min(rows, columns) // 20)
     is_long = max(box.width, box.height) > 3.5 * min(box.width, box.height) and found.score > 0.9
+    if (is_large or box.area > rows * columns * LARGEST) and count < 3:
+        # Round things are read as a zero or an eight without any doubt.
+        return speaks_of(line, seeds)
     if box.area > rows * columns * LARGEST:
         needed = 0.95
     elif has_flow:
@@ -132,6 +138,16 @@ def read_either_way(picture: Picture, box: Box) -> Line:
         return read(np.ascontiguousarray(cut))
     turned = [read(np.ascontiguousarray(np.rot90(cut, turns))) for turns in (1, 3)]
     return max(turned, key=lambda line: line.confidence)
+
+
+def has_letters(picture: Picture, part: Box, is_vertical: bool) -> bool:
+    """Return whether a part of a line is full of letters; of one alone its shape would not tell which way it lies."""
+    cut = picture[part.top : part.bottom, part.left : part.right]
+    ways = [np.rot90(cut, turns) for turns in (1, 3)] if is_vertical else [cut]
+    long, high = (part.height, part.width) if is_vertical else (part.width, part.height)
+    least = max(1.0, DENSE * long / high)
+    lines = [read(np.ascontiguousarray(way)) for way in ways]
+    return any(len(line.letters) >= least and line.confidence >= GOES_ON for line in lines)
 
 
 def reads_like_text(line: Line, seeds: Sequence[str]) -> bool:

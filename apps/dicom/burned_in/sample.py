@@ -24,10 +24,12 @@ from apps.dicom.parse import Header
 Picture = npt.NDArray[np.uint8]
 Samples = npt.NDArray[Any]
 
-MAX_OTHER_FRAMES: Final = 60
+MAX_FRAMES: Final = 63
 """So many frames that differ from those before are looked at; an instance with more is left to a person."""
 _CHANGED: Final = 14.0
 """Mean difference in grey levels from which a frame is another view."""
+STANDING: Final = 24
+"""So many grey levels may lie between the brightest and the darkest of a pixel that stands: compression's noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class View:
 
     picture: Picture
     name: str
+    stands: npt.NDArray[np.bool_] | None = None
+    """Of a cine: which pixels hardly change from frame to frame."""
 
 
 _is_limited = False
@@ -109,34 +113,41 @@ def views(file: BinaryIO, header: Header, source: BinaryIO | None = None) -> Ite
     first = {n: samples_of(file, index, n) for n in chosen}
     is_palette = header.photometric_interpretation == "PALETTE COLOR"
     scale = Scale(decode.with_palette(source or file, header) if is_palette else None, list(first.values()))
+    if count > 1:
+        yield from _of_cine(file, index, scale, first)
+        return
     yield View(scale.picture(first[1]), "1")
     if scale.has_outliers:
         yield View(scale.picture(first[1], full=True), "1 full range")
-    if count == 1:
-        return
-    yield from _of_cine(file, index, scale, first)
 
 
 def _of_cine(file: BinaryIO, index: PixelIndex, scale: Scale, first: dict[int, Samples]) -> Iterator[View]:
+    def picture_of(n: int) -> Picture:
+        return scale.picture(first[n] if n in first else samples_of(file, index, n))
+
     count = index.number_of_frames
-    seen = scale.picture(first[1]).astype(np.int16)
-    brightest = darkest = seen.astype(np.uint8)
-    total = seen.astype(np.float32)
-    others = 0
+    brightest = darkest = picture_of(1)
+    seen, total = brightest.astype(np.int16), brightest.astype(np.float32)
+    chosen = [1]
     for n in range(2, count + 1):
-        picture = scale.picture(first[n] if n in first else samples_of(file, index, n))
+        picture = picture_of(n)
         brightest, darkest = np.maximum(brightest, picture), np.minimum(darkest, picture)
         total += picture
         is_other = float(np.abs(seen[::2, ::2] - picture[::2, ::2]).mean()) > _CHANGED
         if n in first or is_other:
-            others += is_other
-            if others > MAX_OTHER_FRAMES:
+            chosen.append(n)
+            if len(chosen) > MAX_FRAMES:
                 raise TooManyViewsError
             seen = picture.astype(np.int16)
-            yield View(picture, str(n))
-    yield View(brightest, "brightest")
-    yield View(darkest, "darkest")
-    yield View((total / count).astype(np.uint8), "mean")
+    change = brightest - darkest
+    stands = (change.max(axis=2) if change.ndim == 3 else change) <= STANDING
+    for n in chosen:
+        yield View(picture_of(n), str(n), stands)
+    if scale.has_outliers:
+        yield View(scale.picture(first[1], full=True), "1 full range", stands)
+    yield View(brightest, "brightest", stands)
+    yield View(darkest, "darkest", stands)
+    yield View((total / count).astype(np.uint8), "mean", stands)
 
 
 def as_file(data: bytes) -> BinaryIO:
