@@ -8,6 +8,8 @@ from typing import Final
 # The viewer's own word for the mode that shows a study; whole-slide images have a mode of their own.
 VIEWER_MODE: Final = "viewer"
 MICROSCOPY_MODE: Final = "microscopy"
+# What `static/js/viewer.js` calls two studies side by side, the earlier one on the right.
+COMPARISON: Final = "comparison"
 MODES: Final = (VIEWER_MODE, MICROSCOPY_MODE)
 WHOLE_SLIDE: Final = "SM"
 
@@ -24,11 +26,14 @@ class Configuration:
     mode: str
     dicomweb_root: str
     study_instance_uid: str
+    prior_study_instance_uid: str
     series_instance_uid: str
     home_url: str
     home_label: str
     quick_url: str
     quick_label: str
+    compare_url: str
+    compare_label: str
     title: str
     logo_url: str
 

@@ -78,6 +78,14 @@ def priors(principal: Principal, study: Study) -> list[Study]:
     return list(rows.order_by("-listed_at", "-pk")[:MAX_PRIORS])
 
 
+def nearest_prior(principal: Principal, study: Study) -> Study | None:
+    """Return the study to compare this one with: the newest before it, of the same modality where there is one."""
+    rows = priors(principal, study)
+    earlier = [one for one in rows if one.listed_at <= study.listed_at] or rows
+    alike = [one for one in earlier if set(one.modalities) & set(study.modalities)]
+    return next(iter(alike or earlier), None)
+
+
 def _kind_of(series: Series) -> str:
     if series.has_pixels and series.kind not in (Kind.SEGMENTATION, Kind.REPORT):
         return "image"

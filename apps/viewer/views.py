@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, cast
+from urllib.parse import urlencode
 
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from csp.decorators import csp
@@ -26,7 +27,7 @@ from apps.sharing.services import recipient_page
 from apps.studies.models import Document, Series, Study
 from apps.viewer import quick
 from apps.viewer.assets import Build, QuickBuild, current_build, current_quick_build
-from apps.viewer.configuration import MICROSCOPY_MODE, MODES, VIEWER_MODE, Configuration, mode_for
+from apps.viewer.configuration import COMPARISON, MICROSCOPY_MODE, MODES, VIEWER_MODE, Configuration, mode_for
 from apps.viewer.queries import contents, first_series, papers, reports
 from apps.viewer.words import words
 
@@ -238,17 +239,22 @@ def _full(request: HttpRequest, study: Study, place: Place, mode: str) -> HttpRe
     build = current_build()
     if build is None:
         return render(request, "viewer/not_built.html", status=503)
+    prior = None if mode == MICROSCOPY_MODE else quick.nearest_prior(principal_of(request), study)
+    comparison = urlencode({"hangingProtocolId": COMPARISON})
     configuration = Configuration(
         assets_url=build.base_url,
         base_path=place.url(study).rstrip("/"),
         mode=mode,
         dicomweb_root=place.dicomweb_root,
         study_instance_uid=study.study_instance_uid,
+        prior_study_instance_uid=prior.study_instance_uid if prior else "",
         series_instance_uid=first_series(contents(study)),
         home_url=place.home_url,
         home_label=place.home_label,
         quick_url="" if mode == MICROSCOPY_MODE else place.url(study),
         quick_label=_("Quick viewer"),
+        compare_url=f"{place.mode_url(study, mode)}?{comparison}" if prior else "",
+        compare_label=_("Compare with earlier"),
         title=request.clinic.name,  # type: ignore[attr-defined]
         logo_url=static("img/logo.svg"),
     )

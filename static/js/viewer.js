@@ -5,19 +5,22 @@
 
   // The viewer reads its study from the address. Whatever else stood there is dropped: it knows parameters that load
   // studies and programs from other places.
-  const mpr = new URLSearchParams(location.search).get("hangingProtocolId") === "mpr" ? "&hangingProtocolId=mpr" : "";
+  const asked = new URLSearchParams(location.search).get("hangingProtocolId");
+  const isComparison = asked === "comparison" && settings.prior_study_instance_uid;
+  const hanging = isComparison || asked === "mpr" ? `&hangingProtocolId=${asked}` : "";
+  const studies = settings.study_instance_uid + (isComparison ? `,${settings.prior_study_instance_uid}` : "");
   const first = settings.series_instance_uid ? `&initialSeriesInstanceUID=${settings.series_instance_uid}` : "";
-  const address = `${settings.base_path}/${settings.mode}?StudyInstanceUIDs=${settings.study_instance_uid}${first}${mpr}`;
+  const address = `${settings.base_path}/${settings.mode}?StudyInstanceUIDs=${studies}${first}${hanging}`;
   history.replaceState(null, "", address);
 
   window.PUBLIC_URL = settings.assets_url;
   window.browserImportFunction = (module) => import(module);
 
   // Taken back, expired or signed out: the page itself says what is the matter. A single missing thing is no reason.
-  let asked = 0;
+  let checkedAt = 0;
   const checkWhetherStillAllowed = async () => {
-    if (Date.now() - asked < 5000) return;
-    asked = Date.now();
+    if (Date.now() - checkedAt < 5000) return;
+    checkedAt = Date.now();
     const answer = await fetch(settings.base_path + "/", { method: "HEAD", redirect: "manual", cache: "no-store" });
     if (!answer.ok) location.reload();
   };
@@ -33,8 +36,32 @@
       typeof voi.voiLUTFunction === "string" ? { ...voi, voiLUTFunction: [voi.voiLUTFunction] } : undefined
     ),
   };
+  // Two studies beside each other, on a phone one below the other: the one that was opened first, then its prior.
+  const isPhone = window.innerWidth < 768;
+  const imagesOf = (place) => ({
+    studyMatchingRules: [{ attribute: "studyInstanceUIDsIndex", from: "options", required: true, constraint: { equals: { value: place } } }],
+    seriesMatchingRules: [{ attribute: "numImageFrames", required: true, constraint: { greaterThan: { value: 0 } } }],
+  });
+  const viewportOf = (id) => ({
+    viewportOptions: { toolGroupId: "default", allowUnmatchedView: true },
+    displaySets: [{ id }],
+  });
+  const comparison = {
+    id: "comparison",
+    name: settings.compare_label,
+    numberOfPriorsReferenced: 1,
+    protocolMatchingRules: [],
+    toolGroupIds: ["default"],
+    displaySetSelectors: { current: imagesOf(0), prior: imagesOf(1) },
+    stages: [{
+      name: "comparison",
+      viewportStructure: { layoutType: "grid", properties: isPhone ? { rows: 2, columns: 1 } : { rows: 1, columns: 2 } },
+      viewports: [viewportOf("current"), viewportOf("prior")],
+    }],
+  };
   const extension = {
     id: "viewbox",
+    getHangingProtocolModule: () => [{ name: comparison.id, protocol: comparison }],
     onModeEnter: () => {
       const { metaData } = window.cornerstone;
       let isAsking = false;
@@ -51,12 +78,7 @@
     },
   };
 
-  const isPhone = window.innerWidth < 768;
-  const quick = (react) => settings.quick_url && react.createElement(
-    "a",
-    { href: settings.quick_url, className: "vb-viewer-quick", key: "quick" },
-    settings.quick_label,
-  );
+  const link = (react, url, label) => url && react.createElement("a", { href: url, className: "vb-viewer-link", key: label }, label);
   const home = (react) => react.createElement(
     "a",
     { href: settings.home_url, key: "home", className: "vb-viewer-brand", title: settings.home_label, "aria-label": settings.home_label },
@@ -64,7 +86,11 @@
     react.createElement("img", { src: settings.logo_url, width: 26, height: 26, alt: "" }),
     react.createElement("span", { className: "vb-viewer-name" }, settings.title),
   );
-  const brand = (react) => react.createElement("span", { className: "vb-viewer-head" }, [home(react), quick(react)]);
+  const brand = (react) => react.createElement("span", { className: "vb-viewer-head" }, [
+    home(react),
+    link(react, settings.quick_url, settings.quick_label),
+    link(react, isComparison ? "" : settings.compare_url, settings.compare_label),
+  ]);
 
   window.config = {
     name: "viewbox",

@@ -86,6 +86,22 @@ def test_whole_slide_images_open_in_their_own_mode(as_bob: Client, clinic_a: Cli
     assert (opened["mode"], opened["quick_url"]) == ("microscopy", "")
 
 
+def test_a_study_is_compared_with_the_nearest_of_its_kind_before_it(
+    as_bob: Client, bob: User, clinic_a: Clinic, study: Study
+) -> None:
+    newest, x_ray, prior = make_study(clinic_a, 9, study.patient), make_study(clinic_a, 8, study.patient), study
+    make_study(clinic_a, 7)
+    with clinic_scope(clinic_a):
+        Study.objects.filter(pk=x_ray.pk).update(modalities_in_study="DX")
+    opened = told(as_bob.get(path(newest)))
+    assert opened["prior_study_instance_uid"] == prior.study_instance_uid
+    assert opened["compare_url"] == f"{path(newest)}?hangingProtocolId=comparison"
+    Membership.objects.filter(user=bob).update(is_limited=True)
+    Membership.objects.get(user=bob).grants.create(kind="study", reference=newest.public_id)
+    alone = told(as_bob.get(path(newest)))
+    assert (alone["prior_study_instance_uid"], alone["compare_url"]) == ("", "")
+
+
 def test_a_foreign_study_is_not_there(as_charlie: Client, as_bob: Client, study: Study, foreign_study: Study) -> None:
     assert as_bob.get(path(foreign_study)).status_code == 404
     assert as_charlie.get(path(study)).status_code == 404
