@@ -18,8 +18,8 @@ from .boxes import Box, without_inner
 from .ink import fitted, sheet_of
 from .lines import lines_of
 from .models import DETECTION, session
-from .plausible import READABLE, Found, has_letters, plausible, read_either_way, reads_like_text
-from .reading import Line, speaks_of
+from .plausible import READABLE, Found, has_letters, is_certain, is_huge, plausible, read_either_way, reads_like_text
+from .reading import speaks_of
 
 Picture = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float32]
@@ -144,10 +144,9 @@ def _extent(marked: npt.NDArray[np.bool_], share: float) -> Box | None:
 
 def is_readable(picture: Picture, box: Box, seeds: Sequence[str] = ()) -> bool:
     """Return whether what stands in a box can be read, or speaks of somebody the header knows."""
-    return _is_read(read_either_way(picture, box), seeds)
-
-
-def _is_read(line: Line, seeds: Sequence[str]) -> bool:
+    line = read_either_way(picture, box)
+    if is_huge(box, picture):
+        return is_certain(line) or speaks_of(line, seeds)
     return (len(line.letters) >= 2 and line.confidence >= READABLE) or speaks_of(line, seeds)
 
 

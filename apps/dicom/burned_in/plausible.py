@@ -26,6 +26,7 @@ DENSE: Final = 0.5
 FLOW_SHARP: Final = 0.8
 FLOW_LEGIBLE: Final = 0.5
 FLOW_READABLE: Final = 0.8
+CERTAIN: Final = 0.95
 LARGEST: Final = 0.08
 """A line that covers more of the picture than this part must be read without any doubt."""
 MAX_READ: Final = 60
@@ -101,12 +102,12 @@ def _is_plausible(picture: Picture, grey: Map, found: Found, seeds: Sequence[str
     count = len(line.letters)
     is_large = min(box.width, box.height) > max(LARGE_LETTERS, min(rows, columns) // 20)
     is_long = max(box.width, box.height) > 3.5 * min(box.width, box.height) and found.score > 0.9
-    if (is_large or box.area > rows * columns * LARGEST) and count < 3:
+    if is_huge(box, picture):
+        return is_certain(line) or speaks_of(line, seeds)
+    if is_large and count < 3:
         # Round things are read as a zero or an eight without any doubt.
         return speaks_of(line, seeds)
-    if box.area > rows * columns * LARGEST:
-        needed = 0.95
-    elif has_flow:
+    if has_flow:
         # Where flow shows as bright as letters only what reads well is text; the look at the whiteness finds the rest.
         if count < 2:
             return speaks_of(line, seeds)
@@ -118,6 +119,16 @@ def _is_plausible(picture: Picture, grey: Map, found: Found, seeds: Sequence[str
     else:
         needed = SINGLE_LEGIBLE
     return (count > 0 and line.confidence >= needed) or speaks_of(line, seeds)
+
+
+def is_huge(box: Box, picture: Picture) -> bool:
+    """Return whether a line is so large that it must be read without any doubt."""
+    return bool(box.area > picture.shape[0] * picture.shape[1] * LARGEST)
+
+
+def is_certain(line: Line) -> bool:
+    """Return whether it was read without any doubt, and is more than one or two round things."""
+    return len(line.letters) >= 3 and line.confidence >= CERTAIN
 
 
 def _sharpness(grey: Map, box: Box) -> float:
