@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from apps.backup.errors import KitDamagedError, KitFolderError, KitKindError
 from apps.backup.kit_key import is_sealed
-from apps.backup.kit_manifest import MANIFEST, latest
+from apps.backup.kit_manifest import MANIFEST, latest, sha256_of
 from apps.backup.kit_places import FolderPlace
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
@@ -84,10 +84,7 @@ def verify_kit(folder: Path) -> int:
     place = FolderPlace(folder)
     lines = latest(place.lines())
     for path, line in lines.items():
-        digest = hashlib.sha256()
-        for chunk in place.read(path):
-            digest.update(chunk)
-        if digest.hexdigest() != line["sha256"]:
+        if sha256_of(place.read(path)) != line["sha256"]:
             raise KitDamagedError(path)
     if not lines:
         raise KitDamagedError(MANIFEST)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any, Final
@@ -23,3 +24,11 @@ def latest(lines: Iterable[str]) -> dict[str, dict[str, Any]]:
         found.pop(line["path"], None)
         found[line["path"]] = line
     return found
+
+
+def sha256_of(chunks: Iterable[bytes]) -> str:
+    """Return the SHA-256 of a file given in pieces, as the manifest writes it."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()

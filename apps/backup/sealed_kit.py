@@ -23,7 +23,7 @@ from apps.backup.errors import KitDamagedError
 from apps.backup.kit import INDEX as INDEX_PAGE
 from apps.backup.kit import Written, folder_of, studies_of
 from apps.backup.kit_key import KEY, RECIPIENT, Ask, open_identity, open_recipient
-from apps.backup.kit_manifest import MANIFEST, latest
+from apps.backup.kit_manifest import MANIFEST, latest, sha256_of
 from apps.backup.kit_places import KitPlace
 from apps.clinics.models import Clinic
 from apps.clinics.scoping import clinic_scope
@@ -214,7 +214,7 @@ def _verify_study(path: str, chunks: Iterator[bytes], identity: str) -> tuple[st
         if name != SUMS or not wanted:
             raise KitDamagedError(path)
         for member, content in members:
-            if _sha256_of(content) != wanted.pop(member.removeprefix(f"{folder}/"), None):
+            if sha256_of(content) != wanted.pop(member.removeprefix(f"{folder}/"), None):
                 raise KitDamagedError(f"{path}: {member}")
     if wanted:
         raise KitDamagedError(f"{path}: {folder}/{min(wanted)}")
@@ -261,13 +261,6 @@ def _sums_file(entries: Sequence[tuple[str, bytes]]) -> bytes:
 def _sums_of(content: bytes) -> dict[str, str]:
     lines = [line.split("  ", 1) for line in content.decode(errors="replace").splitlines()]
     return {line[1]: line[0] for line in lines if len(line) == 2}
-
-
-def _sha256_of(chunks: Iterator[bytes]) -> str:
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _passing(chunks: Iterator[bytes], look: Callable[[bytes], object]) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from django.db import connections, models, router
 
 # What every driver takes as it is.
 _PLAIN: Final = frozenset({str, int, bytes, type(None)})
-_ROWS_OF_A_STATEMENT: Final = 500
+ROWS_OF_A_STATEMENT: Final = 500
 
 
 def insert_rows(rows: Sequence[models.Model]) -> None:
@@ -32,7 +32,7 @@ def insert_rows(rows: Sequence[models.Model]) -> None:
     head = f"INSERT INTO {_quoted(connection, meta.db_table)} ({columns}) VALUES "  # noqa: S608  # names of the model
     one = f"({', '.join(['%s'] * len(fields))})"
     tail = f" RETURNING {_quoted(connection, meta.pk.column)}"
-    most = (connection.features.max_query_params or _ROWS_OF_A_STATEMENT * len(fields)) // len(fields)
+    most = (connection.features.max_query_params or ROWS_OF_A_STATEMENT * len(fields)) // len(fields)
     for first in range(0, len(rows), most):
         part = rows[first : first + most]
         values = [_value(row, field, connection) for row in part for field in fields]

@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.db import IntegrityError, models, transaction
 from django_scopes import get_scope, scope, scopes_disabled
 from django_scopes.exceptions import ScopeError
 
-from apps.clinics.inserting import insert_rows
+from apps.clinics.inserting import ROWS_OF_A_STATEMENT, insert_rows
 
 if TYPE_CHECKING:
     from apps.clinics.models import Clinic
-
-_ROWS_OF_A_STATEMENT: Final = 500
 
 Row = TypeVar("Row", bound=models.Model, covariant=True)  # noqa: PLC0105
 
@@ -142,7 +140,7 @@ class ClinicManager(models.Manager[Row]):
             with transaction.atomic():
                 self.insert(rows)
         except IntegrityError:
-            self.bulk_create(rows, ignore_conflicts=True, batch_size=_ROWS_OF_A_STATEMENT)
+            self.bulk_create(rows, ignore_conflicts=True, batch_size=ROWS_OF_A_STATEMENT)
             return False
         return True
 
