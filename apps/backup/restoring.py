@@ -51,8 +51,13 @@ def restore_database(engine: Engine, work: Path, *, place: str = "", at: datetim
     for name in choose_place(place):
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700, parents=True)
+        shelf = Shelf(name)
         try:
-            return _from(Shelf(name), engine, work, at)
+            # Whoever had all keys could hide locked copies, but not destroy them. A drill knows of no locks: it takes
+            # copies as they are.
+            if settings.REPLICA_LOCK_DAYS.get(name) and (count := shelf.bring_all_back()):
+                log.warning("copies of the database were deleted or replaced: %d brought back", count)
+            return _from(shelf, engine, work, at)
         except (BackupError, StorageError) as error:
             log.warning("a place does not give the database: %s", error, extra={"place": name, "code": error.code})
             failures.append(error)

@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
+
+from django.conf import settings
+from django.utils import timezone
 
 from apps.backup.errors import BackupDamagedError, BackupIncompleteError, BackupKeyError
 from apps.backup.sealing import PREFIX_BYTES, Facts, Keys, SealedFile, open_key, read_prefix, seal
@@ -101,6 +104,10 @@ class Shelf:
         """Return every backup key that the master key at hand opens, by its id."""
         with ThreadPoolExecutor(THREADS) as pool:
             return self._keys(pool.map(self._key_of, self.names()))
+
+    def bring_all_back(self) -> int:
+        """Undo what was done to objects since the oldest that is kept, where the place has versions; how many."""
+        return self.place.bring_all_back(timezone.now() - timedelta(days=settings.BACKUP_DAYS))
 
     def delete(self, names: Iterable[str]) -> None:
         """Remove objects."""

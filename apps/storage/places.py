@@ -142,6 +142,10 @@ class Place(ABC):
         """Make an older version of this size the present one again, if the place keeps versions; whether it did."""
         return False
 
+    def bring_all_back(self, since: datetime) -> int:
+        """Undo every deletion and replacement of objects written since then, if the place keeps versions; how many."""
+        return 0
+
     @abstractmethod
     def below(self, folder: str) -> Self:
         """Return a place of its own in a folder of this one, whose objects are not listed here."""

@@ -37,7 +37,7 @@ from apps.storage.places import NAME, Place, PlaceReader, PlaceWriter, StoredObj
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef, ObjectVersionTypeDef
 
 logger = logging.getLogger(__name__)
 
@@ -251,9 +251,26 @@ class S3Place(Place):
             if not fitting:
                 return False
             # The first one is what we wrote: nothing of ours ever replaces an object.
-            first = min(fitting, key=lambda each: each["LastModified"])
-            self.client.copy({"Bucket": self.bucket, "Key": key, "VersionId": first["VersionId"]}, self.bucket, key)
+            self._make_present(key, min(fitting, key=lambda each: each["LastModified"]))
         return True
+
+    def bring_all_back(self, since: datetime) -> int:
+        with explained():
+            first: dict[str, ObjectVersionTypeDef] = {}
+            pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=self.prefix)
+            for version in (each for page in pages for each in page.get("Versions", [])):
+                known = first.get(version["Key"])
+                if self.is_name(version["Key"].removeprefix(self.prefix)) and (
+                    known is None or version["LastModified"] < known["LastModified"]
+                ):
+                    first[version["Key"]] = version
+            gone = [each for each in first.values() if not each["IsLatest"] and each["LastModified"] >= since]
+            for version in gone:
+                self._make_present(version["Key"], version)
+        return len(gone)
+
+    def _make_present(self, key: str, version: "ObjectVersionTypeDef") -> None:
+        self.client.copy({"Bucket": self.bucket, "Key": key, "VersionId": version["VersionId"]}, self.bucket, key)
 
     def below(self, folder: str) -> Self:
         place = copy(self)

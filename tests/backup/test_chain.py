@@ -6,6 +6,7 @@ import base64
 import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import call_command
@@ -13,14 +14,17 @@ from pytest_django import Settings
 
 from apps.backup import postgres
 from apps.backup.chain import Link, link_of, plan, superfluous
-from apps.backup.errors import BackupDamagedError, BackupIncompleteError, BackupKeyError
+from apps.backup.engines import Engine
+from apps.backup.errors import BackupDamagedError, BackupError, BackupIncompleteError, BackupKeyError
 from apps.backup.postgres import number_of
+from apps.backup.restoring import restore_database
 from apps.backup.shelf import Shelf
 from apps.backup.shipping import Shipper
 from apps.keys.services import backup_key, forget_clinic_keys
 from tests.backup.test_drill import PLACE, place
+from tests.s3_server import S3Server, s3_server
 
-__all__ = ["place"]
+__all__ = ["place", "s3_server"]
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 LINE = "20260301T000000Z-abcdef"
@@ -206,3 +210,30 @@ def test_a_place_that_is_away_gets_everything_when_it_is_back_F11(stream: Path, 
     shipment.resting_until = 0
     assert shipper.ship() == 2
     assert shipment.code == ""
+
+
+@pytest.mark.django_db
+def test_a_restore_finds_locked_copies_that_a_thief_hid_BAK_02_F16(
+    stream: Path, s3_server: S3Server, settings: Settings, tmp_path: Path
+) -> None:
+    bucket, client = f"locked-{secrets.token_hex(8)}", s3_server.client()
+    client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    settings.STORAGES = settings.STORAGES | {PLACE: s3_server.storage(bucket)}
+    settings.REPLICAS = {PLACE: "PORTAL_REPLICA_NAS"}
+    assert Shipper(stream, backup_key(), [PLACE]).ship() == 2
+    hidden, replaced = [each["Key"] for each in client.list_objects_v2(Bucket=bucket)["Contents"]]
+    client.delete_object(Bucket=bucket, Key=hidden)
+    client.put_object(Bucket=bucket, Key=replaced, Body=b"pay, and you get it back")
+    # A drill looks at what is there; a restore, which knows of the locks, at what was there.
+    assert not restorable(tmp_path)
+    settings.REPLICA_LOCK_DAYS = {PLACE: 30}
+    assert len(restorable(tmp_path)) == 2
+
+
+def restorable(work: Path) -> list[str]:
+    """Return the files of which a restore would choose."""
+    engine = Mock(spec=Engine)
+    engine.choose.side_effect = BackupIncompleteError("chosen", "snapshot")
+    with pytest.raises(BackupError):
+        restore_database(engine, work / "fetched")
+    return [each.facts.path for call in engine.choose.call_args_list for each in call.args[0]]
