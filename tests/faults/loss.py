@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import html
+import io
 import re
 import shutil
 import ssl
@@ -149,15 +150,21 @@ def instances(installation: Lost, token: str, one: Path) -> list[bytes]:
 
 def write_studies(folder: Path, count: int) -> None:
     """Make `count` small CT images, a hundred to a study and a patient."""
-    from apps.dicom import phantom
+    from pydicom import dcmread
 
-    for study in range(-(-count // SLICES_OF_A_STUDY)):
-        person = phantom.Person(f"Lost^{study}", f"LOST-{study}", phantom.CLARA.birth_date, "F")
-        target = folder / f"{study:04}"
+    from apps.dicom import phantom
+    from apps.dicom.uid import make_uid
+
+    drawn = [dcmread(io.BytesIO(content)) for content in phantom.ct_head(SLICES_OF_A_STUDY, size=64)]
+    for first in range(0, count, SLICES_OF_A_STUDY):
+        target = folder / f"{first:06}"
         target.mkdir(parents=True)
-        slices = min(SLICES_OF_A_STUDY, count - study * SLICES_OF_A_STUDY)
-        for number, content in enumerate(phantom.ct_head(slices, seed=f"lost-{study}", size=64, person=person)):
-            (target / f"{number:04}.dcm").write_bytes(content)
+        study, series = make_uid(), make_uid()
+        for number, one in enumerate(drawn[: count - first]):
+            one.PatientName, one.PatientID = f"Lost^{first}", f"LOST-{first}"
+            one.StudyInstanceUID, one.SeriesInstanceUID = study, series
+            one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = make_uid()
+            one.save_as(target / f"{number:04}.dcm")
 
 
 def main() -> None:
