@@ -202,7 +202,7 @@ def _reach(amounts: npt.NDArray[np.int64], is_letter: Mask, gap: int, near: int,
         if place - last > gap:
             break
         last = place + 1
-        if filled[place] >= (0.4 if last <= near else 0.6) * usual * last:
+        if filled[place] >= (0.3 if last <= near else 0.6) * usual * last:
             reached = last
     return reached
 
