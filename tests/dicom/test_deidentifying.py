@@ -10,6 +10,7 @@ import pytest
 from apps.dicom.burned_in.boxes import Box
 from apps.dicom.burned_in.cleaner import supervised
 from apps.dicom.deidentify import Mapper, NeedsReviewError, Reason, deidentify, preset
+from apps.dicom.deidentify.verify import Known
 from apps.dicom.errors import DicomError
 from apps.dicom.limited import deidentifying
 from apps.dicom.phantom import ct_head
@@ -47,6 +48,18 @@ def test_what_a_person_has_to_look_at_comes_with_a_proposal() -> None:
     # A person may also say that there is nothing in it.
     _, report = deidentifying.deidentify(io.BytesIO(data), "research", KEY, [])
     assert report["pixels"] == "checked"
+
+
+def test_a_child_finds_what_an_original_says_and_not_in_its_copy_UPL_08() -> None:
+    originals = list(ct_head(slices=2))
+    known = Known()
+    for data in originals:
+        known.join(deidentifying.harvest(io.BytesIO(data), "research"))
+    assert deidentifying.count_residue(io.BytesIO(originals[0]), known) > 5
+    copied, _ = deidentifying.deidentify(io.BytesIO(originals[0]), "research", KEY, None)
+    assert deidentifying.count_residue(io.BytesIO(copied), known) == 0
+    assert deidentifying.count_residue(io.BytesIO(b"no DICOM at all" * 40), known) == 1, "unreadable is not clean"
+    assert not deidentifying.harvest(io.BytesIO(b"no DICOM at all" * 40), "research").names
 
 
 def test_a_damaged_file_costs_itself_alone_UPL_08() -> None:

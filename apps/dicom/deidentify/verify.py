@@ -69,6 +69,25 @@ class Known:
         self.dates |= identity.dates
         self.uids |= uids
 
+    def join(self, other: "Known") -> None:
+        """Add what another one knows."""
+        self.names |= other.names
+        self.numbers |= other.numbers
+        self.dates |= other.dates
+        self.uids |= other.uids
+
+    def as_dict(self) -> dict[str, list[str]]:
+        """Return it for JSON."""
+        return {"names": [*self.names], "numbers": [*self.numbers], "dates": [*self.dates], "uids": [*self.uids]}
+
+    @classmethod
+    def from_dict(cls, told: dict[str, list[str]]) -> "Known":
+        """Return what `as_dict` told, ready for the search; raises TypeError or KeyError for anything else."""
+        names, numbers, dates, uids = (set(map(str, told[name])) for name in ("names", "numbers", "dates", "uids"))
+        known = cls(names, numbers, dates, uids)
+        known.close()
+        return known
+
     def close(self) -> None:
         """Prepare the search."""
         long = {name for name in self.names if len(name) >= _MIN_PART} | {n for n in self.numbers if len(n) >= 6}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, BinaryIO, Final
@@ -11,7 +12,7 @@ import numpy as np
 
 from apps.dicom.burned_in import clean, cleaner, detect, rules, sample
 from apps.dicom.burned_in.boxes import Box
-from apps.dicom.deidentify import PRESETS, Mapper, NeedsReviewError, preset
+from apps.dicom.deidentify import PRESETS, Mapper, NeedsReviewError, preset, verify
 from apps.dicom.deidentify import deidentify as deidentified
 from apps.dicom.errors import DicomError
 from apps.dicom.limited import operations
@@ -56,12 +57,34 @@ def propose(file: BinaryIO, arguments: dict[str, Any]) -> Result:
     return {"boxes": [list(box) for box in boxes], "doubts": [doubt.value for doubt in rules.doubts(header)]}, iter(())
 
 
+def harvest(file: BinaryIO, arguments: dict[str, Any]) -> Result:
+    """Return what an original says of patient and staff."""
+    return verify.known_of_files([file.read()], preset(arguments["profile"])).as_dict(), iter(())
+
+
+def count_residue(file: BinaryIO, arguments: dict[str, Any]) -> Result:
+    """Return how often a finished file says something that is known."""
+    known = _known(json.dumps(arguments["known"]))
+    return {"count": sum(1 for _ in verify.scan_file(file.read(), "", known))}, iter(())
+
+
+@lru_cache(maxsize=1)
+def _known(told: str) -> verify.Known:
+    """Return what the originals of one study say, for file after file of it."""
+    return verify.Known.from_dict(json.loads(told))
+
+
 def _pieces(data: bytes) -> Iterator[bytes]:
     view = memoryview(data)
     return (bytes(view[at : at + _PIECE_BYTES]) for at in range(0, len(view), _PIECE_BYTES))
 
 
-OPERATIONS: Final = {"deidentify": deidentify, "propose": propose}
+OPERATIONS: Final = {
+    "deidentify": deidentify,
+    "propose": propose,
+    "harvest": harvest,
+    "count_residue": count_residue,
+}
 
 
 def warm_up() -> None:
@@ -76,4 +99,6 @@ def warm_up() -> None:
     detect.is_readable(picture, Box(10, 20, 180, 44))
     slice_ = next(iter(ct_head(slices=2)))
     for name in PRESETS:
-        deidentified(slice_, preset(name), Mapper(bytes(16)), pixel_cleaner=cleaner.supervised())
+        cleaned = deidentified(slice_, preset(name), Mapper(bytes(16)), pixel_cleaner=cleaner.supervised())
+        known = verify.known_of_files([slice_], preset(name))
+        list(verify.scan_file(cleaned.data, "", known))

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final
 from apps.dicom.burned_in.boxes import Box
 from apps.dicom.burned_in.rules import Doubt
 from apps.dicom.deidentify.errors import NeedsReviewError
+from apps.dicom.deidentify.verify import Known
 from apps.dicom.errors import Code, DicomError, RejectedError
 from apps.dicom.limited.pool import Answer, Call, Limits, Pool
 
@@ -62,6 +63,24 @@ def propose(file: BinaryIO) -> Proposal:
     try:
         boxes = tuple(Box(*(int(edge) for edge in box)) for box in answer.body["boxes"])
         return Proposal(boxes, tuple(Doubt(doubt) for doubt in answer.body["doubts"]))
+    except (TypeError, ValueError, KeyError) as error:
+        raise RejectedError(Code.PARSER_CRASHED) from error
+
+
+def harvest(file: BinaryIO, profile_name: str) -> Known:
+    """Return what an original says of patient and staff; nothing for what is no DICOM file."""
+    answer = _one("harvest", file, {"profile": profile_name})
+    try:
+        return Known.from_dict(answer.body)
+    except (TypeError, KeyError) as error:
+        raise RejectedError(Code.PARSER_CRASHED) from error
+
+
+def count_residue(file: BinaryIO, known: Known) -> int:
+    """Return how often a finished file says something of that."""
+    answer = _one("count_residue", file, {"known": known.as_dict()})
+    try:
+        return int(answer.body["count"])
     except (TypeError, ValueError, KeyError) as error:
         raise RejectedError(Code.PARSER_CRASHED) from error
 
