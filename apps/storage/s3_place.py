@@ -251,7 +251,7 @@ class S3Place(Place):
             if not fitting:
                 return False
             # The first one is what we wrote: nothing of ours ever replaces an object.
-            self._make_present(key, min(fitting, key=lambda each: each["LastModified"]))
+            self._make_present(key, min(reversed(fitting), key=lambda each: each["LastModified"]))
         return True
 
     def bring_all_back(self, since: datetime) -> int:
@@ -260,8 +260,9 @@ class S3Place(Place):
             pages = self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=self.prefix)
             for version in (each for page in pages for each in page.get("Versions", [])):
                 known = first.get(version["Key"])
+                # Of one second the newest comes first.
                 if self.is_name(version["Key"].removeprefix(self.prefix)) and (
-                    known is None or version["LastModified"] < known["LastModified"]
+                    known is None or version["LastModified"] <= known["LastModified"]
                 ):
                     first[version["Key"]] = version
             gone = [each for each in first.values() if not each["IsLatest"] and each["LastModified"] >= since]
