@@ -193,8 +193,8 @@ def _without_lines(strokes: Mask, length: int) -> Mask:
 def _reach(amounts: npt.NDArray[np.int64], is_letter: Mask, gap: int, near: int, usual: float) -> int:
     """Return how far letters go on from the beginning, each at most a gap from the one before.
 
-    What goes on must be as full of ink as the line itself, or it is a speck here and there; further away than ``near``
-    even more so.
+    What goes on must have a good part of the line's own fill of ink, or it is a speck here and there; further away than
+    ``near`` a larger one.
     """
     filled = np.cumsum(amounts)
     reached = last = 0

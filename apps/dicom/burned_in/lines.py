@@ -26,8 +26,7 @@ def is_part(box: Box, others: Sequence[Box]) -> bool:
 def is_in_line(box: Box, line: Box) -> bool:
     """Return whether a box goes on a line of text: as high, at its height, and not further from its end than a word."""
     if line.height > line.width:
-        box = Box(box.top, box.left, box.bottom, box.right)
-        line = Box(line.top, line.left, line.bottom, line.right)
+        box, line = box.turned(), line.turned()
     apart = max(box.left - line.right, line.left - box.right)
     return (
         0.67 * box.height <= box.width < 6 * line.height

@@ -144,20 +144,21 @@ def _sharpness(grey: Map, box: Box) -> float:
 
 def read_either_way(picture: Picture, box: Box) -> Line:
     """Read a box as a horizontal line, or as a vertical one from below or from above, whichever reads best."""
+    lines = _lines(picture, box, is_vertical=box.height > 1.5 * box.width)
+    return max(lines, key=lambda line: line.confidence)
+
+
+def _lines(picture: Picture, box: Box, *, is_vertical: bool) -> list[Line]:
     cut = picture[box.top : box.bottom, box.left : box.right]
-    if box.height <= 1.5 * box.width:
-        return read(np.ascontiguousarray(cut))
-    turned = [read(np.ascontiguousarray(np.rot90(cut, turns))) for turns in (1, 3)]
-    return max(turned, key=lambda line: line.confidence)
+    ways = [np.rot90(cut, turns) for turns in (1, 3)] if is_vertical else [cut]
+    return [read(np.ascontiguousarray(way)) for way in ways]
 
 
 def has_letters(picture: Picture, part: Box, is_vertical: bool) -> bool:
     """Return whether a part of a line is full of letters; of one alone its shape would not tell which way it lies."""
-    cut = picture[part.top : part.bottom, part.left : part.right]
-    ways = [np.rot90(cut, turns) for turns in (1, 3)] if is_vertical else [cut]
     long, high = (part.height, part.width) if is_vertical else (part.width, part.height)
     least = max(1.0, DENSE * long / high)
-    lines = [read(np.ascontiguousarray(way)) for way in ways]
+    lines = _lines(picture, part, is_vertical=is_vertical)
     return any(len(line.letters) >= least and line.confidence >= GOES_ON for line in lines)
 
 

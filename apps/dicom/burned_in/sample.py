@@ -24,7 +24,7 @@ from apps.dicom.parse import Header
 Picture = npt.NDArray[np.uint8]
 Samples = npt.NDArray[Any]
 
-MAX_FRAMES: Final = 63
+MAX_OTHER_FRAMES: Final = 60
 """So many frames that differ from those before are looked at; an instance with more is left to a person."""
 _CHANGED: Final = 14.0
 """Mean difference in grey levels from which a frame is another view."""
@@ -128,7 +128,7 @@ def _of_cine(file: BinaryIO, index: PixelIndex, scale: Scale, first: dict[int, S
     count = index.number_of_frames
     brightest = darkest = picture_of(1)
     seen, total = brightest.astype(np.int16), brightest.astype(np.float32)
-    chosen = [1]
+    chosen, others = [1], 0
     for n in range(2, count + 1):
         picture = picture_of(n)
         brightest, darkest = np.maximum(brightest, picture), np.minimum(darkest, picture)
@@ -136,7 +136,8 @@ def _of_cine(file: BinaryIO, index: PixelIndex, scale: Scale, first: dict[int, S
         is_other = float(np.abs(seen[::2, ::2] - picture[::2, ::2]).mean()) > _CHANGED
         if n in first or is_other:
             chosen.append(n)
-            if len(chosen) > MAX_FRAMES:
+            others += is_other
+            if others > MAX_OTHER_FRAMES:
                 raise TooManyViewsError
             seen = picture.astype(np.int16)
     change = brightest - darkest

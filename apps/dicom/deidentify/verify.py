@@ -82,11 +82,9 @@ class Known:
 
     @classmethod
     def from_dict(cls, told: dict[str, list[str]]) -> "Known":
-        """Return what `as_dict` told, ready for the search; raises TypeError or KeyError for anything else."""
+        """Return what `as_dict` told; raises TypeError or KeyError for anything else."""
         names, numbers, dates, uids = (set(map(str, told[name])) for name in ("names", "numbers", "dates", "uids"))
-        known = cls(names, numbers, dates, uids)
-        known.close()
-        return known
+        return cls(names, numbers, dates, uids)
 
     def close(self) -> None:
         """Prepare the search."""

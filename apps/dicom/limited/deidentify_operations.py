@@ -64,14 +64,16 @@ def harvest(file: BinaryIO, arguments: dict[str, Any]) -> Result:
 
 def count_residue(file: BinaryIO, arguments: dict[str, Any]) -> Result:
     """Return how often a finished file says something that is known."""
-    known = _known(json.dumps(arguments["known"]))
+    known = _known(arguments["known"])
     return {"count": sum(1 for _ in verify.scan_file(file.read(), "", known))}, iter(())
 
 
 @lru_cache(maxsize=1)
 def _known(told: str) -> verify.Known:
     """Return what the originals of one study say, for file after file of it."""
-    return verify.Known.from_dict(json.loads(told))
+    known = verify.Known.from_dict(json.loads(told))
+    known.close()
+    return known
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ with the call; a child answers one call at a time, through its one socket, and o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
@@ -78,7 +79,7 @@ def harvest(file: BinaryIO, profile_name: str) -> Known:
 
 def count_residue(file: BinaryIO, known: Known) -> int:
     """Return how often a finished file says something of that."""
-    answer = _one("count_residue", file, {"known": known.as_dict()})
+    answer = _one("count_residue", file, {"known": json.dumps(known.as_dict())})
     try:
         return int(answer.body["count"])
     except (TypeError, ValueError, KeyError) as error:
