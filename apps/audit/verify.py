@@ -162,10 +162,10 @@ def _members(chain: int) -> Iterator[tuple[int, int, int, bytes]]:
     while chunk := list(islice(rows, CHUNK)):
         ids = [event_id for _, event_id, _, _ in chunk]
         events = AuditEvent.objects.filter(clinic_id=clinic_id, pk__gte=min(ids), pk__lte=max(ids))
-        leaves = _leaves_of_sqlite(events) if connection.vendor == "sqlite" else dict(_leaves(events))
+        leaves = _leaves_of_sqlite(events) if connection.vendor == "sqlite" else {}
         differing = [event_id for _, event_id, _, stored in chunk if leaves.get(event_id) != bytes(stored)]
-        if differing and connection.vendor == "sqlite":
-            leaves |= _leaves(events.filter(pk__in=differing))
+        if differing:
+            leaves |= _leaves(events.filter(pk__in=differing) if leaves else events)
         for seal_id, event_id, position, stored in chunk:
             found = leaves.get(event_id, b"")
             yield seal_id, event_id, position, found if found == bytes(stored) else b""
