@@ -51,12 +51,9 @@ def restore_database(engine: Engine, work: Path, *, place: str = "", at: datetim
     for name in choose_place(place):
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700, parents=True)
-        shelf = Shelf(name)
         try:
-            # Whoever had all keys could hide locked copies, but not destroy them. A drill knows of no locks: it takes
-            # copies as they are.
-            if settings.REPLICA_LOCK_DAYS.get(name) and (count := shelf.bring_all_back()):
-                log.warning("copies of the database were deleted or replaced: %d brought back", count)
+            shelf = Shelf(name)
+            _bring_back(shelf)
             return _from(shelf, engine, work, at)
         except (BackupError, StorageError) as error:
             log.warning("a place does not give the database: %s", error, extra={"place": name, "code": error.code})
@@ -64,6 +61,24 @@ def restore_database(engine: Engine, work: Path, *, place: str = "", at: datetim
         finally:
             shutil.rmtree(work, ignore_errors=True)
     raise failures[-1]
+
+
+def _bring_back(shelf: Shelf) -> None:
+    """Undo what whoever had all keys did to locked copies: these can be hidden, but not destroyed.
+
+    A drill knows of no locks: it takes copies as they are. Where versions may not be listed, so does a restore.
+    """
+    if not settings.REPLICA_LOCK_DAYS.get(shelf.place_name):
+        return
+    try:
+        if count := shelf.bring_all_back():
+            log.warning("copies of the database were deleted or replaced: %d brought back", count)
+    except StorageError as error:
+        log.warning(
+            "hidden copies of the database could not be looked for: %s",
+            error,
+            extra={"place": shelf.place_name, "code": error.code},
+        )
 
 
 def _from(shelf: Shelf, engine: Engine, work: Path, at: datetime | None) -> Restored:
