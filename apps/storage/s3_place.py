@@ -7,6 +7,7 @@ large object goes out in parts as it is written.
 
 import logging
 import os
+import re
 import secrets
 import threading
 import time
@@ -65,6 +66,8 @@ URGENT_SECONDS = 2.0
 URGENT_BYTES_PER_SECOND = 1024 * 1024
 """A range of that many bytes may take a second more."""
 PIECE_BYTES = 8 * 1024
+CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-(?P<last>\d+)/(?P<size>\d+)")
+"""RFC 9110 section 14.4."""
 MISSING = {"NoSuchKey", "404", "NotFound"}
 EXISTING = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
@@ -200,9 +203,12 @@ class S3Place(Place):
     def size(self, name: str) -> int | None:
         try:
             with explained():
-                return self.client.head_object(Bucket=self.bucket, Key=self.key_of(name))["ContentLength"]
+                found = self.client.head_object(Bucket=self.bucket, Key=self.key_of(name))
         except BlobMissingError:
             return None
+        if (size_bytes := found.get("ContentLength")) is None:
+            raise PlaceUnavailableError("The S3 service broke off its answer.")
+        return size_bytes
 
     def list_objects(self) -> Iterator[StoredObject]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.prefix)
@@ -411,9 +417,14 @@ class _S3Reader(PlaceReader):
                 raise CorruptBlobError("The stored bytes do not have the size they were written with.") from error
             raise
         with answer["Body"] as body:
-            if answer.get("ContentRange", "").rpartition("/")[2] != str(self._size_bytes):
-                raise CorruptBlobError("The stored bytes do not have the size they were written with.")
-            return self._body(body, length)
+            data = self._body(body, length)
+        # Headers that broke off look like short ones: they count only if all the bytes followed that they announce.
+        told = CONTENT_RANGE.fullmatch(answer.get("ContentRange", ""))
+        if not told or int(told["last"]) - int(told["first"]) + 1 != len(data):
+            raise PlaceUnavailableError("The S3 service broke off its answer.")
+        if int(told["size"]) != self._size_bytes:
+            raise CorruptBlobError("The stored bytes do not have the size they were written with.")
+        return data
 
     def _body(self, body: "StreamingBody", length: int) -> bytes:
         return body.read()

@@ -6,6 +6,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,7 +62,14 @@ class Proxy:
                             client.sendall(ERROR)
                             return
                         case "broken off":
-                            client.sendall(answer[: len(answer) // 2])
+                            client.sendall(answer[: answer.index(b"\r\n\r\n") + 500])
+                            return
+                        case "broken off in the headers":
+                            client.sendall(answer[: answer.index(b"\r\n") + 20])
+                            return
+                        case "broken off within the size":
+                            at = answer.lower().find(b"content-range: bytes")
+                            client.sendall(answer[: answer.index(b"/", at) + 3])
                             return
                         case "trickle":
                             for at in range(0, len(answer), 512):
@@ -72,6 +80,10 @@ class Proxy:
                             client.sendall(answer)
             except OSError:
                 return
+            finally:
+                # Closing alone says nothing to the other side while the thread beside still waits in recv.
+                with suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
 
     @staticmethod
     def _forward(client: socket.socket, server: socket.socket) -> None:
@@ -99,7 +111,17 @@ def proxy(s3_server: S3Server, settings: Settings, tmp_path: Path, monkeypatch: 
     copies.forget_trouble()
 
 
-@pytest.mark.parametrize("mode", ["hang", "errors", "broken off", "trickle"])
+@pytest.mark.parametrize(
+    "mode",
+    [
+        "hang",
+        "errors",
+        "broken off",
+        "broken off in the headers",
+        "broken off within the size",
+        "trickle",
+    ],
+)
 def test_reads_go_on_from_the_copy_F10(in_clinic_a: Clinic, proxy: Proxy, mode: str) -> None:
     blob = write_blob(in_clinic_a, "file", [CONTENT])
     assert replication.copy_due() == 1
