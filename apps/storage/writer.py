@@ -1,9 +1,13 @@
 """Blobs on their way in: encrypted from the first byte, durable before their row is."""
 
 import hashlib
+import os
 import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -20,6 +24,8 @@ from apps.storage.usage import add_usage
 
 Outcome = TypeVar("Outcome")
 
+AHEAD = 2
+"""So many small objects are hashed and encrypted beside the one that is written."""
 KIND = re.compile(r"[a-z][a-z-]{0,19}", re.ASCII)
 
 
@@ -116,6 +122,26 @@ class BlobWriter:
             self._ciphertext_bytes += len(ciphertext)
 
 
+def _ahead(tasks: Iterable[Callable[[], Outcome]]) -> Iterator[Outcome]:
+    """Yield what each task returns, in order; a few are done on other processors while one is written."""
+    waiting: deque[Future[Outcome]] = deque()
+    for task in tasks:
+        waiting.append(_helpers().submit(task))
+        if len(waiting) > AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+@cache
+def _helpers() -> ThreadPoolExecutor:
+    """Return threads that hash and encrypt, one pool for the process; another process makes its own."""
+    return ThreadPoolExecutor(AHEAD, thread_name_prefix="encrypt")
+
+
+os.register_at_fork(after_in_child=_helpers.cache_clear)
+
+
 def write_group(clinic: Clinic, kind: str, contents: Sequence[Buffer], *, quarantined: bool) -> list[Blob]:
     """Write small blobs together: they wait for the disk once, and their rows are one statement."""
     blobs = write_bytes(clinic, kind, contents, quarantined=quarantined)
@@ -149,8 +175,10 @@ def write_bytes(clinic: Clinic, kind: str, contents: Sequence[Buffer], *, quaran
 
     for blob, wrapped in zip(blobs, wrapped_keys, strict=True):
         blob.wrapped_key, blob.clinic_key_id = wrapped.wrapped, wrapped.clinic_key_id
-    # Encrypted one by one as the place takes them.
-    place, _ = _first_answering(lambda place: place_named(place).write_many(map(encrypt, blobs, keys, contents)))
+    # Encrypted as the place takes them, never all at once.
+    place, _ = _first_answering(
+        lambda place: place_named(place).write_many(_ahead(map(partial(partial, encrypt), blobs, keys, contents)))
+    )
     for blob in blobs:
         blob.place = place
     return blobs
