@@ -28,7 +28,7 @@ from apps.backup.older import Selection
 from apps.clinics.models import Clinic, make_public_id
 from apps.clinics.scoping import clinic_scope
 from apps.ingest.models import UploadBatch
-from apps.ingest.services import Arrival, close_batch, open_batch, receive, store_arrivals
+from apps.ingest.services import Arrival, close_batch, is_on_its_way, open_batch, receive, store_arrivals
 from apps.keys.services import load_master_key
 from apps.patients.models import Patient
 from apps.studies.models import Document, Study
@@ -168,10 +168,9 @@ def _bring_document(principal: Principal, entry: dict[str, Any], content: Iterab
     if study is None and patient is None:
         return 0
     # One that was brought back before has another public id, and the same content.
-    same = Q(public_id=entry["public_id"]) | Q(
-        study=study, patient=patient, blob__sha256=bytes.fromhex(entry["sha256"])
-    )
-    if Document.objects.filter(same).exists():
+    sha256 = bytes.fromhex(entry["sha256"])
+    same = Q(public_id=entry["public_id"]) | Q(study=study, patient=patient, blob__sha256=sha256)
+    if Document.objects.filter(same).exists() or is_on_its_way(sha256, study=study, patient=patient):
         return 0
     batch = open_batch(principal, UploadBatch.Source.IMPORT, study=study, patient=patient)
     receive(principal, batch, entry["name"], content)

@@ -35,6 +35,7 @@ __all__ = [
     "StoreOutcome",
     "close_batch",
     "failure_reason",
+    "is_on_its_way",
     "known_keys",
     "open_batch",
     "outcome_of",
@@ -144,6 +145,12 @@ def _adding_to(batch: UploadBatch) -> Iterator[None]:
 def close_batch(batch: UploadBatch) -> None:
     """Note that the sender has sent everything; nothing more is taken. Closing twice changes nothing."""
     UploadBatch.objects.filter(pk=batch.pk, closed_at=None).update(closed_at=timezone.now())
+
+
+def is_on_its_way(sha256: bytes, *, study: Study | None = None, patient: Patient | None = None) -> bool:
+    """Whether a file with this SHA-256 was taken for a study or patient and not yet examined. Needs a clinic scope."""
+    waiting = Upload.objects.filter(state__in=(State.RECEIVED, State.WAITING), blob__sha256=sha256)
+    return waiting.filter(batch__study=study, batch__patient=patient).exists()
 
 
 def known_keys(batch: UploadBatch, keys: Iterable[str]) -> dict[str, Upload]:

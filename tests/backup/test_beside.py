@@ -132,6 +132,8 @@ def test_documents_come_back_once_with_what_they_are_called_BAK_06(
         Document.objects.filter(title__startswith="Report").delete()
         Document.objects.filter(title="Referral").delete()
     assert ("1 documents taken" if wanted == "study" else "2 documents taken") in restore(then, *option)
+    # Nor while a worker has yet to examine what was brought.
+    assert "0 documents taken" in restore(then, *option)
     process_until_idle()
     expected = [each for each in before if wanted == "patient" or each[0] != "Referral"]
     assert papers_of(clinic_a) == expected
