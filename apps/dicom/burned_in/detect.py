@@ -1,8 +1,9 @@
 """Find text in a picture, by a trained detector (PP-OCRv4) and by following strokes.
 
-The detector looks at the upright picture and at the picture turned by a quarter, since it cuts vertical lines into
-letters. What it finds is followed along the line as long as strokes of the same brightness go on. What it is not sure
-of is read, and kept when it reads like text or like something the header says of this patient.
+The detector looks at the upright picture, and once more, turned by a quarter, at what may stand in a vertical line: of
+such a line it sees the letters, each by itself. What it finds is followed along the line as long as strokes of the same
+brightness go on. What it is not sure of is read, and kept when it reads like text or like something the header says of
+this patient.
 A picture is (rows, columns) or (rows, columns, 3) of unsigned bytes.
 """
 
@@ -38,6 +39,14 @@ STROKES: Final = 800_000
 """And so many for a large film as a whole, and for its parts with strokes, where small letters are looked for."""
 TURNED: Final = 0.8
 """Scale of the turned look, of that of the upright one."""
+WIDE: Final = 2.0
+"""What is wider, of its height, is a horizontal line; all else may be a letter of a vertical one, or some of them."""
+ALONG: Final = 12
+"""So many widths of a letter a vertical line may go on above and below it."""
+BESIDE: Final = 1.0
+"""So many of them are looked at to its left and right."""
+MOST: Final = 0.6
+"""Where columns have more than this part of a picture, all of it is looked at at once."""
 # Above this a picture is looked at whole at its reduced size, and closely only where it has strokes.
 LARGE: Final = 700_000
 CELL: Final = 32
@@ -97,11 +106,26 @@ def _found(picture: Picture, effort: float) -> Iterator[tuple[Picture, list[Foun
     for shown, parts in renderings(picture, effort):
         found: list[Found] = []
         for part, scale in parts:
-            found += _look(shown, part, scale) + _look_turned(shown, part, scale * TURNED)
+            upright = _look(shown, part, scale)
+            found += upright
+            for column in columns_of([each.box for each in upright], part):
+                found += _look_turned(shown, column, scale * TURNED)
         if shown is not picture and effort >= 1.0 and shown.shape[0] * shown.shape[1] <= LARGE:
             # Large letters, and small ones on flow, are found when they are small.
             found += _look(shown, *_coarse(parts))
         yield shown, found
+
+
+def columns_of(boxes: Sequence[Box], part: Box) -> list[Box]:
+    """Return where there may be vertical lines: around what was found that is no horizontal one."""
+    columns = []
+    for box in boxes:
+        if box.width <= WIDE * box.height:
+            aside, along = max(8, round(BESIDE * box.width)), round(ALONG * max(8, box.width))
+            column = Box(box.left - aside, box.top - along, box.right + aside, box.bottom + along)
+            columns.append(_common(column, part))
+    columns = _joined(columns)
+    return [part] if sum(column.area for column in columns) > MOST * part.area else columns
 
 
 def _coarse(parts: list[tuple[Box, float]]) -> tuple[Box, float]:
@@ -233,6 +257,15 @@ def _joined(parts: list[Box]) -> list[Box]:
             current = _union(current, met)
         joined.append(current)
     return joined
+
+
+def _common(one: Box, other: Box) -> Box:
+    return Box(
+        max(one.left, other.left),
+        max(one.top, other.top),
+        min(one.right, other.right),
+        min(one.bottom, other.bottom),
+    )
 
 
 def _union(one: Box, other: Box) -> Box:
