@@ -8,7 +8,9 @@ import binascii
 import os
 import secrets
 import stat
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -16,12 +18,21 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from apps.keys.errors import KeyUnavailableError
-from apps.keys.kms import open_with_kms, wrap_with_kms
 
 KEY_BYTES = 32
 ENCODED_LENGTH = 44
 FINGERPRINT_BYTES = 8
 FILE_MODES = (0o400, 0o600)
+
+
+def _kms() -> Any:
+    # Imported by name: an installation without KMS never loads boto3.
+    return import_module("apps.keys.kms")
+
+
+def _opened(wrapped: str) -> bytes:
+    key: bytes = _kms().open_with_kms(settings.MASTER_KEY_KMS, wrapped)
+    return key
 
 
 def load_master_key() -> bytes:
@@ -37,7 +48,7 @@ def load_master_key() -> bytes:
     if settings.MASTER_KEY:
         return _decode(settings.MASTER_KEY, "PORTAL_MASTER_KEY")
     if settings.MASTER_KEY_FILE and settings.MASTER_KEY_KMS:
-        return open_with_kms(settings.MASTER_KEY_KMS, _read(Path(settings.MASTER_KEY_FILE)))
+        return _opened(_read(Path(settings.MASTER_KEY_FILE)))
     if settings.MASTER_KEY_FILE:
         return _decode(_read(Path(settings.MASTER_KEY_FILE)), "PORTAL_MASTER_KEY_FILE")
     raise KeyUnavailableError(
@@ -55,7 +66,7 @@ def load_previous_master_key() -> bytes | None:
     text = _read(Path(settings.MASTER_KEY_PREVIOUS_FILE))
     # One that KMS wraps is longer than a key in the clear.
     if settings.MASTER_KEY_KMS and len(text.strip()) > ENCODED_LENGTH:
-        return open_with_kms(settings.MASTER_KEY_KMS, text)
+        return _opened(text)
     return _decode(text, "PORTAL_MASTER_KEY_PREVIOUS_FILE")
 
 
@@ -65,7 +76,8 @@ def create_master_key_file(path: Path, key: bytes | None = None) -> None:
     Raises FileExistsError rather than replace anything, KeyUnavailableError if KMS does not answer.
     """
     key = key or secrets.token_bytes(KEY_BYTES)
-    content = wrap_with_kms(settings.MASTER_KEY_KMS, key) if settings.MASTER_KEY_KMS else base64.b64encode(key).decode()
+    plain = base64.b64encode(key).decode()
+    content: str = _kms().wrap_with_kms(settings.MASTER_KEY_KMS, key) if settings.MASTER_KEY_KMS else plain
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_once(path, content.encode() + b"\n")
 
