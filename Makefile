@@ -58,6 +58,7 @@ faults: $(VENV)/.installed-dev assets
 	@failed=0; report=var/faults/results.json; \
 	$(PY) -m tests.faults.damage --count 1000 --report $$report || failed=1; \
 	$(PY) -m tests.faults.loss --instances 10000 --report $$report || failed=1; \
+	$(PY) -m tests.faults.bucket --reads 200 --report $$report || failed=1; \
 	$(PY) -m tests.faults.failover --viewers 20 --report $$report || failed=1; \
 	$(PY) -m tests.faults.power --rounds 300 --report $$report || failed=1; \
 	$(PY) -m tests.faults.kill --tally var/faults/kills.jsonl --web 500 --worker 500 --report $$report || failed=1; \

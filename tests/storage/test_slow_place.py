@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import secrets
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from botocore.config import Config
@@ -18,80 +14,11 @@ from apps.clinics.models import Clinic
 from apps.storage import copies, replication, s3_place
 from apps.storage.models import Copy
 from apps.storage.services import iterate_blob, open_blob, write_blob
+from tests.faults.bucket import Proxy
 from tests.s3_server import S3Server
 from tests.storage.test_replication import disk_at
 
 CONTENT = secrets.token_bytes(700_000)
-ERROR = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-
-
-class Proxy:
-    """Stands before the S3 service and, told so, keeps from its clients what it answers."""
-
-    def __init__(self, target: str) -> None:
-        parts = urlsplit(target)
-        self.target = (parts.hostname or "", parts.port or 80)
-        self.mode = "pass"
-        self.over = threading.Event()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        self.over.set()
-        self.listener.close()
-
-    def _accept(self) -> None:
-        while not self.over.is_set():
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with client, socket.create_connection(self.target) as server:
-            threading.Thread(target=self._forward, args=(client, server), daemon=True).start()
-            try:
-                while answer := server.recv(65536):
-                    match self.mode:
-                        case "hang":
-                            self.over.wait(60)
-                            return
-                        case "errors":
-                            client.sendall(ERROR)
-                            return
-                        case "broken off":
-                            client.sendall(answer[: answer.index(b"\r\n\r\n") + 500])
-                            return
-                        case "broken off in the headers":
-                            client.sendall(answer[: answer.index(b"\r\n") + 20])
-                            return
-                        case "broken off within the size":
-                            at = answer.lower().find(b"content-range: bytes")
-                            client.sendall(answer[: answer.index(b"/", at) + 3])
-                            return
-                        case "trickle":
-                            for at in range(0, len(answer), 512):
-                                client.sendall(answer[at : at + 512])
-                                if self.over.wait(0.05):
-                                    return
-                        case _:
-                            client.sendall(answer)
-            except OSError:
-                return
-            finally:
-                # Closing alone says nothing to the other side while the thread beside still waits in recv.
-                with suppress(OSError):
-                    client.shutdown(socket.SHUT_RDWR)
-
-    @staticmethod
-    def _forward(client: socket.socket, server: socket.socket) -> None:
-        try:
-            while data := client.recv(65536):
-                server.sendall(data)
-        except OSError:
-            return
 
 
 @pytest.fixture
