@@ -1,6 +1,7 @@
 """Text burned into pixels: where devices write it, how it is found, and how it is taken out.
 
     rules    what is known before looking: devices, ultrasound regions, and which objects need no looking at
+    evened   spreads dark and bright grounds, so that faint text is seen
     detect   finds text in one picture
     sample   chooses what to look at of an instance: some frames, and what all of them have in common
     clean    fills regions of every frame, in native and in compressed transfer syntaxes

@@ -46,6 +46,24 @@ class Box(NamedTuple):
             self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
         )
 
+    def joined(self, other: "Box") -> "Box":
+        """Return the smallest rectangle that holds both."""
+        return Box(
+            min(self.left, other.left),
+            min(self.top, other.top),
+            max(self.right, other.right),
+            max(self.bottom, other.bottom),
+        )
+
+    def common(self, other: "Box") -> "Box":
+        """Return the part that lies in both; its width or height is negative where there is none."""
+        return Box(
+            max(self.left, other.left),
+            max(self.top, other.top),
+            min(self.right, other.right),
+            min(self.bottom, other.bottom),
+        )
+
     def holds(self, other: "Box") -> bool:
         """Return whether the other lies wholly inside."""
         return (

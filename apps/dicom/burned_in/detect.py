@@ -16,10 +16,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from .boxes import Box, without_inner
+from .evened import evened
 from .ink import fitted, sheet_of
 from .lines import lines_of
 from .models import DETECTION, session
-from .plausible import READABLE, Found, has_letters, is_certain, is_huge, plausible, read_either_way, reads_like_text
+from .plausible import READABLE, Found, is_certain, is_huge, plausible, read_beyond, read_either_way, reads_like_text
 from .reading import speaks_of
 
 Picture = npt.NDArray[np.uint8]
@@ -76,7 +77,8 @@ def find_text(picture: Picture, seeds: Sequence[str] = (), stands: npt.NDArray[n
     if min(rows, columns) < 8:
         return []
     boxes: list[Box] = []
-    for number, (shown, found) in enumerate(_found(picture, 1.0)):
+    clear_picture = evened(picture)
+    for number, (shown, found) in enumerate(_found(clear_picture, 1.0)):
         clear = [each for each in found if each.score >= SURE]
         sure = plausible(shown, brightest(shown), clear, seeds, boxes, has_flow=number > 0)
         unsure = [each for each in found if each.score < SURE and not any(box.meets(each.box) for box in sure + boxes)]
@@ -85,9 +87,17 @@ def find_text(picture: Picture, seeds: Sequence[str] = (), stands: npt.NDArray[n
         read_ = [each.box for each in unsure[:most] if reads_like_text(read_either_way(shown, each.box), seeds)]
         boxes += sure + read_
     sheet = sheet_of(picture, stands)
-    lines = [*boxes, *lines_of(without_inner(boxes))]
-    can_read = partial(has_letters, picture)
-    return without_inner([fitted(sheet, box, can_read).grown(1).within(columns, rows) for box in without_inner(lines)])
+    boxes = without_inner(boxes)
+    beyond = partial(read_beyond, clear_picture)
+    lines = lines_of(boxes)
+    # A line may be of several inks, and be taken for plain ground where another one is.
+    parts = [fitted(sheet, box, _ends_here) for box in boxes if box not in lines]
+    whole = [fitted(sheet, line, beyond) for line in lines]
+    return without_inner([box.grown(1).within(columns, rows) for box in [*parts, *whole]])
+
+
+def _ends_here(line: Box, is_vertical: bool, way: int) -> int:
+    return 0
 
 
 def find_readable(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
@@ -95,7 +105,7 @@ def find_readable(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
     if min(picture.shape[:2]) < 8:
         return []
     boxes: list[Box] = []
-    for shown, found in _found(picture, 0.4):
+    for shown, found in _found(evened(picture), 0.4):
         new = [each.box for each in found if not any(box.holds(each.box) for box in boxes)]
         boxes += [box for box in without_inner(new) if is_readable(shown, box, seeds)]
     return without_inner(boxes)
@@ -110,7 +120,7 @@ def _found(picture: Picture, effort: float) -> Iterator[tuple[Picture, list[Foun
             found += upright
             for column in columns_of([each.box for each in upright], part):
                 found += _look_turned(shown, column, scale * TURNED)
-        if shown is not picture and effort >= 1.0 and shown.shape[0] * shown.shape[1] <= LARGE:
+        if effort >= 1.0 and shown.shape[0] * shown.shape[1] <= LARGE:
             # Large letters, and small ones on flow, are found when they are small.
             found += _look(shown, *_coarse(parts))
         yield shown, found
@@ -123,7 +133,7 @@ def columns_of(boxes: Sequence[Box], part: Box) -> list[Box]:
         if box.width <= WIDE * box.height:
             aside, along = max(8, round(BESIDE * box.width)), round(ALONG * max(8, box.width))
             column = Box(box.left - aside, box.top - along, box.right + aside, box.bottom + along)
-            columns.append(_common(column, part))
+            columns.append(column.common(part))
     columns = _joined(columns)
     return [part] if sum(column.area for column in columns) > MOST * part.area else columns
 
@@ -254,31 +264,13 @@ def _joined(parts: list[Box]) -> list[Box]:
             if met is None:
                 break
             joined.remove(met)
-            current = _union(current, met)
+            current = current.joined(met)
         joined.append(current)
     return joined
 
 
-def _common(one: Box, other: Box) -> Box:
-    return Box(
-        max(one.left, other.left),
-        max(one.top, other.top),
-        min(one.right, other.right),
-        min(one.bottom, other.bottom),
-    )
-
-
-def _union(one: Box, other: Box) -> Box:
-    return Box(
-        min(one.left, other.left),
-        min(one.top, other.top),
-        max(one.right, other.right),
-        max(one.bottom, other.bottom),
-    )
-
-
 def _is_tight(one: Box, other: Box) -> bool:
-    return _union(one, other).area < 1.5 * max(one.area, other.area)
+    return one.joined(other).area < 1.5 * max(one.area, other.area)
 
 
 def _look(picture: Picture, part: Box, scale: float) -> list[Found]:

@@ -16,8 +16,9 @@ from .boxes import Box
 
 Cut = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-Reader = Callable[[Box, bool], bool]
+Reader = Callable[[Box, bool, int], int]
 
+MORE = 0.2
 _FAINTEST: Final = 14.0
 """Grey levels between letters and ground below which nothing is told apart."""
 _MEANINGLESS: Final = 0.04
@@ -28,6 +29,10 @@ _CLEAN: Final = 0.008
 """So few, and even what stands further off along the line belongs to it."""
 _STANDING: Final = 0.4
 """So much of the ink of a line is the same in all frames of a cine, or the line is there for some of them only."""
+
+
+_MORE: Final = 0.2
+"""So much more at each end, of the height of a line: what is plain ground there is left out again."""
 
 
 class Ink(NamedTuple):
@@ -54,21 +59,21 @@ def sheet_of(picture: npt.NDArray[np.uint8], stands: Mask | None = None) -> Shee
     return Sheet((picture if picture.ndim == 3 else picture[..., None]).astype(np.float32), stands)
 
 
-def fitted(sheet: Sheet, box: Box, can_read: Reader) -> Box:
+def fitted(sheet: Sheet, box: Box, beyond: Reader) -> Box:
     """Return the box, longer where the line goes on beyond it, and smaller where it holds nothing but plain ground.
 
-    ``can_read`` says whether there is a letter in a part of the line, and whether the line is a vertical one: it is
-    asked where more than letters has strokes.
+    ``beyond`` says how far letters can be read beyond a line, told whether it is a vertical one, and 1 for behind it or
+    -1 for before it: it is asked where more than letters has strokes.
     """
     if box.height > 1.3 * box.width:
-        turned = fitted(sheet.turned(), box.turned(), lambda part, _: can_read(part.turned(), True))
+        turned = fitted(sheet.turned(), box.turned(), lambda line, _, way: beyond(line.turned(), True, way))
         return turned.turned()
     if box.height < 4 or box.area < 16:
         return box
     ink = ink_of(sheet.whole[box.top : box.bottom, box.left : box.right])
     if ink is None:
         return box
-    return _trimmed(sheet.whole, _followed(sheet, box, ink, can_read), ink)
+    return _trimmed(sheet.whole, _followed(sheet, box, ink, beyond), ink)
 
 
 def ink_of(cut: Cut) -> Ink | None:
@@ -128,7 +133,7 @@ def _is_ink(cut: Cut, ink: Ink, height: int) -> Mask:
     return both
 
 
-def _followed(sheet: Sheet, box: Box, ink: Ink, can_read: Reader) -> Box:
+def _followed(sheet: Sheet, box: Box, ink: Ink, beyond: Reader) -> Box:
     """Return the box, made longer where strokes of its ink go on, over gaps no wider than a space.
 
     Where the rows above and below are full of them they mean nothing, and a little is taken at both ends.
@@ -150,9 +155,16 @@ def _followed(sheet: Sheet, box: Box, ink: Ink, can_read: Reader) -> Box:
     beside = float(around.mean()) if around.size else 1.0
     # Faint letters, and letters in the colours of flow, are lost where anything else looks like them.
     is_plain = ink.contrast > _STRONG and float(np.ptp(ink.colour)) < _STRONG
+    near_left, near_right = box.left - left - 2 * box.height, box.right - left + 2 * box.height
+    read_before = read_after = 0
+    if beside > _CLEAN and line[:, max(0, near_left) : box.left - left].any():
+        read_before = beyond(box, False, -1)
+    if beside > _CLEAN and line[:, box.right - left : near_right].any():
+        read_after = beyond(box, False, 1)
     if beside > (_MEANINGLESS if is_plain else _CLEAN):
         end = max(2, round(0.35 * box.height), min(10, box.height))
-        return Box(max(0, box.left - end), box.top, min(columns, box.right + end), box.bottom)
+        before, after = max(end, read_before), max(end, read_after)
+        return Box(max(0, box.left - before), box.top, min(columns, box.right + after), box.bottom)
     amounts = line.sum(axis=0)
     usual = amounts[box.left - left : box.right - left]
     # A column of a line of text is never full from top to bottom: that would be an edge, or a frame.
@@ -163,19 +175,13 @@ def _followed(sheet: Sheet, box: Box, ink: Ink, can_read: Reader) -> Box:
     usual_mean = float(usual.mean())
     before = _reach(amounts[: box.left - left][::-1], is_letter[: box.left - left][::-1], gap, near, usual_mean)
     after = _reach(amounts[box.right - left :], is_letter[box.right - left :], gap, near, usual_mean)
-    if beside >= _CLEAN:
+    if beside > _CLEAN:
+        # A chain of strokes is believed as far as letters can be read, or for the rest of one.
         enough = round(0.6 * box.height)
-        if before > enough and not can_read(Box(box.left - before, box.top, box.left, box.bottom), False):
-            before = 0
-        if after > enough and not can_read(Box(box.right, box.top, box.right + after, box.bottom), False):
-            after = 0
-    more = max(1, round(0.08 * box.height))
-    return Box(
-        max(0, box.left - before - (more if before else 0)),
-        box.top,
-        min(columns, box.right + after + (more if after else 0)),
-        box.bottom,
-    )
+        before = max(before if before <= enough else 0, read_before)
+        after = max(after if after <= enough else 0, read_after)
+    more = max(1, round(_MORE * box.height))
+    return Box(max(0, box.left - before - more), box.top, min(columns, box.right + after + more), box.bottom)
 
 
 def _without_lines(strokes: Mask, length: int) -> Mask:

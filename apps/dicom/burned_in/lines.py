@@ -12,12 +12,7 @@ COVERED: Final = 0.8
 def is_part(box: Box, others: Sequence[Box]) -> bool:
     """Return whether a box is all but a little of one that is text already: another look at the same line."""
     for other in others:
-        both = Box(
-            max(box.left, other.left),
-            max(box.top, other.top),
-            min(box.right, other.right),
-            min(box.bottom, other.bottom),
-        )
+        both = box.common(other)
         if both.width > 0 and both.height > 0 and both.area >= COVERED * box.area:
             return True
     return False
@@ -39,18 +34,17 @@ def is_in_line(box: Box, line: Box) -> bool:
 def lines_of(boxes: Sequence[Box]) -> list[Box]:
     """Return whole lines of the boxes that stand in one: their ink is told better, and where it ends."""
     lines: list[Box] = []
-    for box in sorted(boxes):
-        for number, line in enumerate(lines):
-            whole = Box(
-                min(line.left, box.left),
-                min(line.top, box.top),
-                max(line.right, box.right),
-                max(line.bottom, box.bottom),
-            )
-            is_as_high = min(whole.width, whole.height) <= 1.25 * min(line.width, line.height) + 1
-            if is_as_high and is_in_line(box, line):
-                lines[number] = whole
-                break
-        else:
-            lines.append(box)
+    # The highest first: a few small letters go on a line, not the other way round.
+    for box in sorted(boxes, key=lambda each: (-min(each.width, each.height), each)):
+        whole = box
+        while (line := next((each for each in lines if _is_one(whole, each)), None)) is not None:
+            lines.remove(line)
+            whole = whole.joined(line)
+        lines.append(whole)
     return lines
+
+
+def _is_one(box: Box, line: Box) -> bool:
+    whole = box.joined(line)
+    is_as_high = min(whole.width, whole.height) <= 1.25 * min(line.width, line.height) + 1
+    return is_as_high and is_in_line(box, line)

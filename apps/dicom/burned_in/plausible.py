@@ -1,6 +1,6 @@
 """Whether what the detector found is text: it stands on plain ground, it can be read, or it goes on a line that can."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,9 +20,11 @@ LEGIBLE: Final = 0.4
 LONG_LEGIBLE: Final = 0.2
 SINGLE_LEGIBLE: Final = 0.6
 READABLE: Final = 0.7
-GOES_ON: Final = 0.6
-DENSE: Final = 0.5
-"""Letters, for each height of a line, that are expected at least where it goes on."""
+BEYOND_SURE: Final = 0.8
+"""How sure the reader must be of a letter beyond the end of what the detector found."""
+BEYOND_STEPS: Final = 4
+BEYOND_GAP: Final = 1.4
+"""How far, in heights of a line, a letter may be from the one before."""
 FLOW_SHARP: Final = 0.8
 FLOW_LEGIBLE: Final = 0.5
 FLOW_READABLE: Final = 0.8
@@ -154,12 +156,45 @@ def _lines(picture: Picture, box: Box, *, is_vertical: bool) -> list[Line]:
     return [read(np.ascontiguousarray(way)) for way in ways]
 
 
-def has_letters(picture: Picture, part: Box, is_vertical: bool) -> bool:
-    """Return whether a part of a line is full of letters; of one alone its shape would not tell which way it lies."""
-    long, high = (part.height, part.width) if is_vertical else (part.width, part.height)
-    least = max(1.0, DENSE * long / high)
-    lines = _lines(picture, part, is_vertical=is_vertical)
-    return any(len(line.letters) >= least and line.confidence >= GOES_ON for line in lines)
+def read_beyond(picture: Picture, box: Box, is_vertical: bool, way: int) -> int:
+    """Return how far letters go on behind a line (``way`` 1) or before it (-1), in pixels: what a reader sees there."""
+    begin, end, high, limit = (
+        (box.top, box.bottom, box.width, picture.shape[0])
+        if is_vertical
+        else (box.left, box.right, box.height, picture.shape[1])
+    )
+    turns = 0
+    if is_vertical:
+        cut = picture[box.top : box.bottom, box.left : box.right]
+        turns = max((1, 3), key=lambda way: read(np.ascontiguousarray(np.rot90(cut, way))).confidence)
+
+    def centres(first: int, last: int) -> list[float]:
+        """Return where letters stand from the first to the last pixel along the line."""
+        part = picture[first:last, box.left : box.right] if is_vertical else picture[box.top : box.bottom, first:last]
+        line = read(np.ascontiguousarray(np.rot90(part, turns)))
+        wide = last - first
+        return [
+            first + wide * (1 - place if turns == 3 else place) for place, sure in line.places if sure >= BEYOND_SURE
+        ]
+
+    edge = end if way > 0 else begin
+    return abs(_walked(centres, edge, way, high, limit) - edge)
+
+
+def _walked(centres: Callable[[int, int], list[float]], edge: int, way: int, high: int, limit: int) -> int:
+    """Return where letters end that go on from an end of a line, one at most a space from the other."""
+    for _ in range(BEYOND_STEPS):
+        inside, outside = edge - way * high, edge + way * 5 * high // 2
+        first, last = max(0, min(inside, outside)), min(limit, max(inside, outside))
+        reached = float(edge)
+        for centre in sorted(centres(first, last), key=lambda each: way * each):
+            if way * (centre - reached) > BEYOND_GAP * high:
+                break
+            reached = way * max(way * reached, way * centre + 0.4 * high)
+        if abs(reached - edge) < 0.2 * high:
+            break
+        edge = min(limit, max(0, round(reached)))
+    return edge
 
 
 def reads_like_text(line: Line, seeds: Sequence[str]) -> bool:

@@ -24,6 +24,8 @@ class Line(NamedTuple):
 
     text: str
     confidence: float
+    places: tuple[tuple[float, float], ...] = ()
+    """Of each letter, digit or sign: where it stands, 0 at the left edge and 1 at the right one, and how sure it is."""
 
     @property
     def letters(self) -> str:
@@ -50,8 +52,16 @@ def read(picture: npt.NDArray[np.uint8]) -> Line:
     # Connectionist temporal classification: repeats are one letter, class 0 is the gap between letters.
     is_letter = (best != 0) & np.concatenate(([True], best[1:] != best[:-1]))
     alphabet = _alphabet()
-    text = "".join(alphabet[number - 1] for number in best[is_letter] if number <= len(alphabet))
-    return Line(text, float(sure[is_letter].mean()) if is_letter.any() else 0.0)
+    read_ = [
+        (alphabet[number - 1], (step + 0.5) / len(best), float(sure[step]))
+        for step, number in zip(np.flatnonzero(is_letter).tolist(), best[is_letter].tolist(), strict=True)
+        if number <= len(alphabet)
+    ]
+    return Line(
+        "".join(letter for letter, _, _ in read_),
+        float(sure[is_letter].mean()) if is_letter.any() else 0.0,
+        tuple((place, certainty) for letter, place, certainty in read_ if "!" <= letter <= "~"),
+    )
 
 
 def fold(text: str) -> str:

@@ -96,7 +96,8 @@ class Planted:
 
 
 @cache
-def _font(name: str, size: int) -> Any:
+def font(name: str, size: int) -> Any:
+    """A face of the machine, or Pillow's own."""
     for folder in FONT_FOLDERS:
         for path in sorted(Path(folder).rglob(name)):
             return ImageFont.truetype(str(path), size)
@@ -158,8 +159,10 @@ def plant(frames: tuple[Picture, ...], chance: random.Random, count: int) -> tup
         size = {"small": 8, "large": chance.choice((28, 36, 48))}.get(kind, chance.choice((9, 10, 12, 14, 16, 20, 24)))
         if min(rows, columns) > 1200 and kind != "small":
             size *= chance.choice((1, 2, 3))
-        drawn = _drawn(_text(chance), _font(chance.choice(FONTS), size), is_vertical=kind == "vertical", chance=chance)
-        high, wide = drawn.shape
+        letters = drawn(_text(chance), font(chance.choice(FONTS), size))
+        if kind == "vertical":
+            letters = np.rot90(letters, chance.choice((1, 3)))
+        high, wide = letters.shape
         if high >= rows - 4 or wide >= columns - 4:
             continue
         top, left = chance.randrange(2, rows - high - 1), chance.randrange(2, columns - wide - 1)
@@ -170,20 +173,20 @@ def plant(frames: tuple[Picture, ...], chance: random.Random, count: int) -> tup
         colour = _colour(kind, [frame[top : top + high, left : left + wide] for frame in out], chance)
         if colour is None:
             continue
-        seen = np.zeros(drawn.shape, np.bool_)
+        seen = np.zeros(letters.shape, np.bool_)
         written = [np.array(frame[top : top + high, left : left + wide]) for frame in out]
         for part, frame in zip(written, out, strict=True):
-            _write(part, drawn, colour)
+            _write(part, letters, colour)
             seen |= _differs(part, frame[top : top + high, left : left + wide])
-        drawn_letters = drawn > 96
-        if float((drawn_letters & seen).sum()) < LEGIBLE * float(drawn_letters.sum()):
+        is_letter = letters > 96
+        if float((is_letter & seen).sum()) < LEGIBLE * float(is_letter.sum()):
             continue
         for part, frame in zip(written, out, strict=True):
             frame[top : top + high, left : left + wide] = part
-        letters = np.zeros((rows, columns), np.bool_)
-        letters[top : top + high, left : left + wide] = drawn_letters & seen
+        where = np.zeros((rows, columns), np.bool_)
+        where[top : top + high, left : left + wide] = is_letter & seen
         taken[top : top + high, left : left + wide] = True
-        plants.append(Plant(kind, size, (left, top, left + wide, top + high), letters))
+        plants.append(Plant(kind, size, (left, top, left + wide, top + high), where))
     return tuple(out), plants
 
 
@@ -193,11 +196,12 @@ def _differs(after: Picture, before: Picture) -> npt.NDArray[np.bool_]:
     return (apart.max(axis=2) if apart.ndim == 3 else apart) >= VISIBLE
 
 
-def _drawn(text: str, font: Any, *, is_vertical: bool, chance: random.Random) -> Picture:
-    left, top, right, bottom = font.getbbox(text)
+def drawn(text: str, face: Any) -> Picture:
+    """Letters as white on black, and nothing around them."""
+    left, top, right, bottom = face.getbbox(text)
     mask = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2))
-    ImageDraw.Draw(mask).text((1 - left, 1 - top), text, fill=255, font=font)
-    return np.asarray(mask.rotate(chance.choice((90, 270)), expand=True) if is_vertical else mask)
+    ImageDraw.Draw(mask).text((1 - left, 1 - top), text, fill=255, font=face)
+    return np.asarray(mask)
 
 
 def _colour(kind: str, under: list[Picture], chance: random.Random) -> tuple[float, float, float] | None:

@@ -16,8 +16,10 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from apps.dicom import parse, pixels
 from apps.dicom.burned_in import clean, detect, rules
-from apps.dicom.burned_in.boxes import Box, without_inner
+from apps.dicom.burned_in.boxes import Box, covered, without_inner
 from apps.dicom.burned_in.cleaner import TextCleaner, examine, supervised
+from apps.dicom.burned_in.lines import lines_of
+from apps.dicom.burned_in.plausible import read_beyond
 from apps.dicom.deidentify import NeedsReviewError, PixelJob
 from apps.dicom.parse import Header
 from tests.dicom.burned_in import measure, planted
@@ -156,3 +158,45 @@ def test_boxes_within_others_go_and_regions_are_found_by_runs() -> None:
     found = sorted(detect.components(marked, 0.3))
     assert [box for box, _ in found] == [Box(0, 6, 1, 7), Box(1, 1, 5, 3)]
     assert found[1].score == pytest.approx(0.5)
+
+
+def written(text: str, ground: int, level: int, *, size: int = 14, turns: int = 0) -> tuple[planted.Picture, Box]:
+    """A picture with one line of text, and where it is."""
+    mask = np.rot90(planted.drawn(text, planted.font("DejaVuSans.ttf", size)), turns)
+    picture = np.full((240, 320), ground, np.uint8)
+    box = Box(60, 20, 60 + mask.shape[1], 20 + mask.shape[0])
+    part = picture[box.top : box.bottom, box.left : box.right]
+    part[:] = ground + (level - ground) * (mask / 255)
+    return picture, box
+
+
+@pytest.mark.parametrize(("ground", "level"), [(0, 14), (4, 20), (255, 242)])
+def test_letters_that_hardly_stand_out_from_black_or_white_are_found(ground: int, level: int) -> None:
+    picture, box = written("Canary Zerlina 22:50", ground, level)
+    found = detect.find_text(picture)
+    assert any(each.holds(Box(box.left + 2, box.top + 2, box.right - 2, box.bottom - 2)) for each in found), found
+
+
+@pytest.mark.parametrize("turns", [1, 3])
+def test_vertical_lines_are_found_from_the_letters_that_are_seen(turns: int) -> None:
+    picture, box = written("Canary Zerlina 22:50", 40, 220, turns=turns)
+    found = detect.find_text(picture)
+    assert any(each.holds(Box(box.left + 2, box.top + 2, box.right - 2, box.bottom - 2)) for each in found), found
+    assert covered(found, 240, 320).mean() < 0.05
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3])
+def test_a_line_goes_on_as_far_as_it_can_be_read(turns: int) -> None:
+    picture, box = written("ID: K242861 Canary", 40, 220, turns=turns)
+    noise = np.random.default_rng(1).integers(0, 50, picture.shape, np.uint8)
+    picture = np.clip(picture.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    middle = Box(box.left + 50, box.top, box.right - 50, box.bottom)
+    if turns:
+        middle = Box(box.left, box.top + 50, box.right, box.bottom - 50)
+    for way in (-1, 1):
+        assert 40 <= read_beyond(picture, middle, bool(turns), way) <= 70
+
+
+def test_lines_are_whole_whatever_the_detector_cut_them_into() -> None:
+    assert lines_of([Box(0, 5, 14, 14), Box(12, 2, 60, 20), Box(64, 3, 100, 20)]) == [Box(0, 2, 100, 20)]
+    assert len(lines_of([Box(0, 0, 40, 10), Box(0, 30, 40, 40), Box(120, 0, 160, 10)])) == 3
