@@ -90,14 +90,9 @@ def find_text(picture: Picture, seeds: Sequence[str] = (), stands: npt.NDArray[n
     boxes = without_inner(boxes)
     beyond = partial(read_beyond, clear_picture)
     lines = lines_of(boxes)
-    # A line may be of several inks, and be taken for plain ground where another one is.
-    parts = [fitted(sheet, box, _ends_here) for box in boxes if box not in lines]
-    whole = [fitted(sheet, line, beyond) for line in lines]
-    return without_inner([box.grown(1).within(columns, rows) for box in [*parts, *whole]])
-
-
-def _ends_here(line: Box, is_vertical: bool, way: int) -> int:
-    return 0
+    # The parts as well: a line may be of several inks, and be taken for plain ground where another one is.
+    inked = [*(box for box in boxes if box not in lines), *(fitted(sheet, line, beyond) for line in lines)]
+    return without_inner([box.grown(1).within(columns, rows) for box in inked])
 
 
 def find_readable(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:

@@ -47,4 +47,4 @@ def lines_of(boxes: Sequence[Box]) -> list[Box]:
 def _is_one(box: Box, line: Box) -> bool:
     whole = box.joined(line)
     is_as_high = min(whole.width, whole.height) <= 1.25 * min(line.width, line.height) + 1
-    return is_as_high and is_in_line(box, line)
+    return is_as_high and (is_in_line(box, line) or is_part(box, (line,)) or is_part(line, (box,)))

@@ -168,29 +168,33 @@ def read_beyond(picture: Picture, box: Box, is_vertical: bool, way: int) -> int:
         cut = picture[box.top : box.bottom, box.left : box.right]
         turns = max((1, 3), key=lambda way: read(np.ascontiguousarray(np.rot90(cut, way))).confidence)
 
-    def centres(first: int, last: int) -> list[float]:
-        """Return where letters stand from the first to the last pixel along the line."""
+    def letters(first: int, last: int) -> list[tuple[float, bool]]:
+        """Return where letters stand from the first to the last pixel along the line; False for mere signs."""
         part = picture[first:last, box.left : box.right] if is_vertical else picture[box.top : box.bottom, first:last]
         line = read(np.ascontiguousarray(np.rot90(part, turns)))
-        wide = last - first
         return [
-            first + wide * (1 - place if turns == 3 else place) for place, sure in line.places if sure >= BEYOND_SURE
+            (first + (last - first) * (1 - place if turns == 3 else place), letter.isalnum())
+            for letter, place, sure in line.letters_at
+            if sure >= BEYOND_SURE
         ]
 
     edge = end if way > 0 else begin
-    return abs(_walked(centres, edge, way, high, limit) - edge)
+    return abs(_walked(letters, edge, way, high, limit) - edge)
 
 
-def _walked(centres: Callable[[int, int], list[float]], edge: int, way: int, high: int, limit: int) -> int:
+def _walked(letters: Callable[[int, int], list[tuple[float, bool]]], edge: int, way: int, high: int, limit: int) -> int:
     """Return where letters end that go on from an end of a line, one at most a space from the other."""
     for _ in range(BEYOND_STEPS):
         inside, outside = edge - way * high, edge + way * 5 * high // 2
-        first, last = max(0, min(inside, outside)), min(limit, max(inside, outside))
-        reached = float(edge)
-        for centre in sorted(centres(first, last), key=lambda each: way * each):
-            if way * (centre - reached) > BEYOND_GAP * high:
+        seen = letters(max(0, min(inside, outside)), min(limit, max(inside, outside)))
+        last = reached = float(edge)
+        for centre, is_letter in sorted(seen, key=lambda each: way * each[0]):
+            if way * (centre - last) > BEYOND_GAP * high:
                 break
-            reached = way * max(way * reached, way * centre + 0.4 * high)
+            last = way * max(way * last, way * centre)
+            # Strokes of tissue are read as dashes and dots.
+            if is_letter:
+                reached = way * max(way * reached, way * centre + 0.4 * high)
         if abs(reached - edge) < 0.2 * high:
             break
         edge = min(limit, max(0, round(reached)))

@@ -24,8 +24,8 @@ class Line(NamedTuple):
 
     text: str
     confidence: float
-    places: tuple[tuple[float, float], ...] = ()
-    """Of each letter, digit or sign: where it stands, 0 at the left edge and 1 at the right one, and how sure it is."""
+    letters_at: tuple[tuple[str, float, float], ...] = ()
+    """Each letter, digit or sign, where it stands, 0 at the left edge and 1 at the right one, and how sure it is."""
 
     @property
     def letters(self) -> str:
@@ -60,7 +60,7 @@ def read(picture: npt.NDArray[np.uint8]) -> Line:
     return Line(
         "".join(letter for letter, _, _ in read_),
         float(sure[is_letter].mean()) if is_letter.any() else 0.0,
-        tuple((place, certainty) for letter, place, certainty in read_ if "!" <= letter <= "~"),
+        tuple(each for each in read_ if "!" <= each[0] <= "~"),
     )
 
 
