@@ -91,8 +91,9 @@ def find_text(picture: Picture, seeds: Sequence[str] = (), stands: npt.NDArray[n
     beyond = partial(read_beyond, clear_picture)
     lines = lines_of(boxes)
     # The parts as well: a line may be of several inks, and be taken for plain ground where another one is.
-    inked = [*(box for box in boxes if box not in lines), *(fitted(sheet, line, beyond) for line in lines)]
-    return without_inner([box.grown(1).within(columns, rows) for box in inked])
+    parts = [fitted(sheet, box, None) for box in boxes if box not in lines]
+    whole = [fitted(sheet, line, beyond) for line in lines]
+    return without_inner([box.grown(1).within(columns, rows) for box in [*parts, *whole]])
 
 
 def find_readable(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:

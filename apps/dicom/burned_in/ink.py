@@ -31,8 +31,9 @@ _STANDING: Final = 0.4
 """So much of the ink of a line is the same in all frames of a cine, or the line is there for some of them only."""
 
 
-_MORE: Final = 0.2
-"""So much more at each end, of the height of a line: what is plain ground there is left out again."""
+_MORE: Final = 0.3
+_MOST: Final = 10
+"""So much more at each end, of the height of a line and in pixels at most: plain ground there is left out again."""
 
 
 class Ink(NamedTuple):
@@ -59,21 +60,23 @@ def sheet_of(picture: npt.NDArray[np.uint8], stands: Mask | None = None) -> Shee
     return Sheet((picture if picture.ndim == 3 else picture[..., None]).astype(np.float32), stands)
 
 
-def fitted(sheet: Sheet, box: Box, beyond: Reader) -> Box:
+def fitted(sheet: Sheet, box: Box, beyond: Reader | None) -> Box:
     """Return the box, longer where the line goes on beyond it, and smaller where it holds nothing but plain ground.
 
     ``beyond`` says how far letters can be read beyond a line, told whether it is a vertical one, and 1 for behind it or
-    -1 for before it: it is asked where more than letters has strokes.
+    -1 for before it: it is asked where more than letters has strokes. Without it, the box is not made longer.
     """
     if box.height > 1.3 * box.width:
-        turned = fitted(sheet.turned(), box.turned(), lambda line, _, way: beyond(line.turned(), True, way))
+        along = None if beyond is None else lambda line, _, way: beyond(line.turned(), True, way)
+        turned = fitted(sheet.turned(), box.turned(), along)
         return turned.turned()
     if box.height < 4 or box.area < 16:
         return box
     ink = ink_of(sheet.whole[box.top : box.bottom, box.left : box.right])
     if ink is None:
         return box
-    return _trimmed(sheet.whole, _followed(sheet, box, ink, beyond), ink)
+    whole = box if beyond is None else _followed(sheet, box, ink, beyond)
+    return _trimmed(sheet.whole, whole, ink)
 
 
 def ink_of(cut: Cut) -> Ink | None:
@@ -155,16 +158,7 @@ def _followed(sheet: Sheet, box: Box, ink: Ink, beyond: Reader) -> Box:
     beside = float(around.mean()) if around.size else 1.0
     # Faint letters, and letters in the colours of flow, are lost where anything else looks like them.
     is_plain = ink.contrast > _STRONG and float(np.ptp(ink.colour)) < _STRONG
-    near_left, near_right = box.left - left - 2 * box.height, box.right - left + 2 * box.height
-    read_before = read_after = 0
-    if beside > _CLEAN and line[:, max(0, near_left) : box.left - left].any():
-        read_before = beyond(box, False, -1)
-    if beside > _CLEAN and line[:, box.right - left : near_right].any():
-        read_after = beyond(box, False, 1)
-    if beside > (_MEANINGLESS if is_plain else _CLEAN):
-        end = max(2, round(0.35 * box.height), min(10, box.height))
-        before, after = max(end, read_before), max(end, read_after)
-        return Box(max(0, box.left - before), box.top, min(columns, box.right + after), box.bottom)
+    is_meaningless = beside > (_MEANINGLESS if is_plain else _CLEAN)
     amounts = line.sum(axis=0)
     usual = amounts[box.left - left : box.right - left]
     # A column of a line of text is never full from top to bottom: that would be an edge, or a frame.
@@ -172,16 +166,21 @@ def _followed(sheet: Sheet, box: Box, ink: Ink, beyond: Reader) -> Box:
     gap = max(2, round((0.9 if beside < _CLEAN else 0.8) * box.height))
     # Where such strokes are elsewhere too, a chain of them may lead anywhere.
     near = reach if beside < _CLEAN else 9 * box.height // 5
-    usual_mean = float(usual.mean())
-    before = _reach(amounts[: box.left - left][::-1], is_letter[: box.left - left][::-1], gap, near, usual_mean)
-    after = _reach(amounts[box.right - left :], is_letter[box.right - left :], gap, near, usual_mean)
-    if beside > _CLEAN:
-        # A chain of strokes is believed as far as letters can be read, or for the rest of one.
-        enough = round(0.6 * box.height)
-        before = max(before if before <= enough else 0, read_before)
-        after = max(after if after <= enough else 0, read_after)
-    more = max(1, round(_MORE * box.height))
-    return Box(max(0, box.left - before - more), box.top, min(columns, box.right + after + more), box.bottom)
+    enough = round(0.6 * box.height)
+
+    def gone_on(way: int) -> int:
+        """Return how far the line goes on, behind it (1) or before it (-1)."""
+        side = slice(box.right - left, None) if way > 0 else slice(0, box.left - left)
+        away, may_be = amounts[side][::way], is_letter[side][::way]
+        reached = 0 if is_meaningless else _reach(away, may_be, gap, near, float(usual.mean()))
+        if reached > enough or (beside > _CLEAN and away[: 2 * box.height].any()):
+            # A chain of strokes is believed as far as letters can be read, or for the rest of one.
+            reached = max(reached if reached <= enough else 0, beyond(box, False, way))
+        if is_meaningless:
+            return max(reached, min(_MOST, box.height))
+        return reached + min(_MOST, max(1, round(_MORE * box.height)))
+
+    return Box(max(0, box.left - gone_on(-1)), box.top, min(columns, box.right + gone_on(1)), box.bottom)
 
 
 def _without_lines(strokes: Mask, length: int) -> Mask:

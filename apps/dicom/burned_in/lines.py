@@ -46,5 +46,9 @@ def lines_of(boxes: Sequence[Box]) -> list[Box]:
 
 def _is_one(box: Box, line: Box) -> bool:
     whole = box.joined(line)
+    low, high = sorted((min(box.width, box.height), min(line.width, line.height)))
     is_as_high = min(whole.width, whole.height) <= 1.25 * min(line.width, line.height) + 1
-    return is_as_high and (is_in_line(box, line) or is_part(box, (line,)) or is_part(line, (box,)))
+    is_same = 1.5 * low > high and (is_part(box, (line,)) or is_part(line, (box,)))
+    # A few small letters are near those that they belong to.
+    between = max(whole.width - box.width - line.width, whole.height - box.height - line.height)
+    return is_as_high and (is_same or (is_in_line(box, line) and between < 1.5 * low))

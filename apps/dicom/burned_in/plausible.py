@@ -20,10 +20,10 @@ LEGIBLE: Final = 0.4
 LONG_LEGIBLE: Final = 0.2
 SINGLE_LEGIBLE: Final = 0.6
 READABLE: Final = 0.7
-BEYOND_SURE: Final = 0.8
+BEYOND_SURE: Final = 0.9
 """How sure the reader must be of a letter beyond the end of what the detector found."""
 BEYOND_STEPS: Final = 4
-BEYOND_GAP: Final = 1.4
+BEYOND_GAP: Final = 1.0
 """How far, in heights of a line, a letter may be from the one before."""
 FLOW_SHARP: Final = 0.8
 FLOW_LEGIBLE: Final = 0.5
@@ -194,7 +194,7 @@ def _walked(letters: Callable[[int, int], list[tuple[float, bool]]], edge: int, 
             last = way * max(way * last, way * centre)
             # Strokes of tissue are read as dashes and dots.
             if is_letter:
-                reached = way * max(way * reached, way * centre + 0.4 * high)
+                reached = way * max(way * reached, way * centre + 0.5 * high)
         if abs(reached - edge) < 0.2 * high:
             break
         edge = min(limit, max(0, round(reached)))
