@@ -72,6 +72,14 @@ MISSING = {"NoSuchKey", "404", "NotFound"}
 EXISTING = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 FULL = {"QuotaExceeded", "XMinioStorageFull", "InsufficientStorage", "507"}
 
+
+class BrokenOffError(PlaceUnavailableError):
+    """The answer ended before it was whole, or was none to what was asked."""
+
+    def __init__(self) -> None:
+        super().__init__("The S3 service broke off its answer.")
+
+
 _clients: dict[Hashable, "S3Client"] = {}
 _clients_lock = threading.Lock()
 
@@ -207,7 +215,7 @@ class S3Place(Place):
         except BlobMissingError:
             return None
         if (size_bytes := found.get("ContentLength")) is None:
-            raise PlaceUnavailableError("The S3 service broke off its answer.")
+            raise BrokenOffError
         return size_bytes
 
     def list_objects(self) -> Iterator[StoredObject]:
@@ -401,7 +409,9 @@ class _S3Reader(PlaceReader):
                     return self._read_once(offset, length)
             except PlaceUnavailableError as error:
                 # boto3 repeats requests, but not a body that breaks off.
-                is_broken_off = isinstance(error.__cause__, (HTTPError, HTTPClientError, IncompleteReadError))
+                is_broken_off = isinstance(error, BrokenOffError) or isinstance(
+                    error.__cause__, (HTTPError, HTTPClientError, IncompleteReadError)
+                )
                 if attempt == self.attempts or not is_broken_off:
                     raise
                 logger.warning("A read from the S3 service broke off, trying again.")
@@ -417,11 +427,14 @@ class _S3Reader(PlaceReader):
                 raise CorruptBlobError("The stored bytes do not have the size they were written with.") from error
             raise
         with answer["Body"] as body:
+            told = CONTENT_RANGE.fullmatch(answer.get("ContentRange", ""))
+            announced = int(told["last"]) - int(told["first"]) + 1 if told else 0
+            if not told or int(told["first"]) != offset or announced > length:
+                raise BrokenOffError
             data = self._body(body, length)
         # Headers that broke off look like short ones: they count only if all the bytes followed that they announce.
-        told = CONTENT_RANGE.fullmatch(answer.get("ContentRange", ""))
-        if not told or int(told["last"]) - int(told["first"]) + 1 != len(data):
-            raise PlaceUnavailableError("The S3 service broke off its answer.")
+        if announced != len(data):
+            raise BrokenOffError
         if int(told["size"]) != self._size_bytes:
             raise CorruptBlobError("The stored bytes do not have the size they were written with.")
         return data

@@ -164,21 +164,24 @@ def write_bytes(clinic: Clinic, kind: str, contents: Sequence[Buffer], *, quaran
         is_quarantined=quarantined,
     )
 
-    def encrypt(blob: Blob, key: bytes, content: Buffer) -> tuple[str, Buffer]:
+    def encrypt(blob: Blob, key: bytes, content: Buffer) -> tuple[Blob, bytes, bytes, Buffer]:
         encryptor = Encryptor(key, blob.associated_data)
         ciphertext = encryptor.update(content)
         ciphertext += encryptor.finalize()
-        blob.header = encryptor.header
-        blob.size_bytes, blob.ciphertext_bytes = memoryview(content).nbytes, len(ciphertext)
-        blob.sha256 = hashlib.sha256(content).digest()
-        return blob.object_name, ciphertext
+        return blob, encryptor.header, hashlib.sha256(content).digest(), ciphertext
+
+    def encrypted() -> Iterator[tuple[str, Buffer]]:
+        tasks = map(partial(partial, encrypt), blobs, keys, contents)
+        # What is said of a blob is of the bytes that its place took: tasks of a place that refused may end later.
+        for (blob, header, sha256, ciphertext), content in zip(_ahead(tasks), contents, strict=True):
+            blob.header, blob.sha256 = header, sha256
+            blob.size_bytes, blob.ciphertext_bytes = memoryview(content).nbytes, len(ciphertext)
+            yield blob.object_name, ciphertext
 
     for blob, wrapped in zip(blobs, wrapped_keys, strict=True):
         blob.wrapped_key, blob.clinic_key_id = wrapped.wrapped, wrapped.clinic_key_id
     # Encrypted as the place takes them, never all at once.
-    place, _ = _first_answering(
-        lambda place: place_named(place).write_many(_ahead(map(partial(partial, encrypt), blobs, keys, contents)))
-    )
+    place, _ = _first_answering(lambda place: place_named(place).write_many(encrypted()))
     for blob in blobs:
         blob.place = place
     return blobs

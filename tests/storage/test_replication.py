@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from pytest_django import Settings
 
 from apps.clinics.models import Clinic
 from apps.storage import copies, replication, scrub, sweep
+from apps.storage.crypto import Buffer
 from apps.storage.disk_place import DiskPlace
 from apps.storage.errors import BlobMissingError, CorruptBlobError, PlaceFullError, PlaceUnavailableError
 from apps.storage.models import Blob, Copy
@@ -240,6 +241,28 @@ def test_new_bytes_go_to_the_other_place_while_the_first_is_away_F11(
     copies.forget_trouble()
     assert replication.copy_due() == 2
     assert stored_bytes(disk, large) == stored_bytes(second, large)
+
+
+def test_what_is_said_of_a_blob_is_of_the_place_that_took_it_F11(
+    clinic: Clinic, second: DiskPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_many = DiskPlace.write_many
+
+    def refuse_the_second(place: DiskPlace, objects: Iterable[tuple[str, Buffer]]) -> None:
+        if place.root == second.root:
+            write_many(place, objects)
+            return
+        # The others are being encrypted for this place meanwhile.
+        next(iter(objects))
+        raise PlaceUnavailableError
+
+    monkeypatch.setattr(DiskPlace, "write_many", refuse_the_second)
+    for _ in range(30):
+        copies.forget_trouble()
+        contents = [secrets.token_bytes(size) for size in (500, 500, 100_000)]
+        blobs = write_blobs(clinic, "file", contents)
+        assert {blob.place for blob in blobs} == {"replica-second"}
+        assert [content_of(blob) for blob in blobs] == contents
 
 
 def test_a_full_place_is_no_reason_to_fill_the_next(
