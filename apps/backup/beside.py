@@ -170,7 +170,8 @@ def _bring_document(principal: Principal, entry: dict[str, Any], content: Iterab
     # One that was brought back before has another public id, and the same content.
     sha256 = bytes.fromhex(entry["sha256"])
     same = Q(public_id=entry["public_id"]) | Q(study=study, patient=patient, blob__sha256=sha256)
-    if Document.objects.filter(same).exists() or is_on_its_way(sha256, study=study, patient=patient):
+    # In this order: a worker may make a document of what is on its way meanwhile.
+    if is_on_its_way(sha256, study=study, patient=patient) or Document.objects.filter(same).exists():
         return 0
     batch = open_batch(principal, UploadBatch.Source.IMPORT, study=study, patient=patient)
     receive(principal, batch, entry["name"], content)

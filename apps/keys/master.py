@@ -26,7 +26,7 @@ FILE_MODES = (0o400, 0o600)
 
 
 def _kms() -> Any:
-    # Imported by name: an installation without KMS never loads boto3.
+    # Imported by name: boto3 is loaded only where something is at AWS.
     return import_module("apps.keys.kms")
 
 
