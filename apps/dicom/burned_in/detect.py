@@ -77,10 +77,10 @@ def find_text(picture: Picture, seeds: Sequence[str] = (), stands: npt.NDArray[n
     if min(rows, columns) < 8:
         return []
     boxes: list[Box] = []
-    clear_picture = evened(picture)
-    for number, (shown, found) in enumerate(_found(clear_picture, 1.0)):
-        clear = [each for each in found if each.score >= SURE]
-        sure = plausible(shown, brightest(shown), clear, seeds, boxes, has_flow=number > 0)
+    clear = evened(picture)
+    for number, (shown, found) in enumerate(_found(picture, clear, 1.0)):
+        certain = [each for each in found if each.score >= SURE]
+        sure = plausible(shown, brightest(shown), certain, seeds, boxes, has_flow=number > 0)
         unsure = [each for each in found if each.score < SURE and not any(box.meets(each.box) for box in sure + boxes)]
         unsure.sort(key=lambda each: -each.score)
         most = MAX_UNSURE if number == 0 else MAX_UNSURE // 3
@@ -88,7 +88,7 @@ def find_text(picture: Picture, seeds: Sequence[str] = (), stands: npt.NDArray[n
         boxes += sure + read_
     sheet = sheet_of(picture, stands)
     boxes = without_inner(boxes)
-    beyond = partial(read_beyond, clear_picture)
+    beyond = partial(read_beyond, clear)
     lines = lines_of(boxes)
     # The parts as well: a line may be of several inks, and be taken for plain ground where another one is.
     parts = [fitted(sheet, box, None) for box in boxes if box not in lines]
@@ -101,15 +101,15 @@ def find_readable(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
     if min(picture.shape[:2]) < 8:
         return []
     boxes: list[Box] = []
-    for shown, found in _found(evened(picture), 0.4):
+    for shown, found in _found(picture, evened(picture), 0.4):
         new = [each.box for each in found if not any(box.holds(each.box) for box in boxes)]
         boxes += [box for box in without_inner(new) if is_readable(shown, box, seeds)]
     return without_inner(boxes)
 
 
-def _found(picture: Picture, effort: float) -> Iterator[tuple[Picture, list[Found]]]:
+def _found(picture: Picture, clear: Picture, effort: float) -> Iterator[tuple[Picture, list[Found]]]:
     """Yield what the detector finds, and what it was shown: the picture, and where it has colours its whiteness too."""
-    for shown, parts in renderings(picture, effort):
+    for shown, parts in renderings(picture, clear, effort):
         found: list[Found] = []
         for part, scale in parts:
             upright = _look(shown, part, scale)
@@ -139,25 +139,26 @@ def _coarse(parts: list[tuple[Box, float]]) -> tuple[Box, float]:
     return part, max(0.6, scale * COARSE)
 
 
-def renderings(picture: Picture, effort: float = 1.0) -> list[tuple[Picture, list[tuple[Box, float]]]]:
+def renderings(picture: Picture, clear: Picture, effort: float = 1.0) -> list[tuple[Picture, list[tuple[Box, float]]]]:
     """Return what the detector is to be shown: pictures, and of each the parts and their scales.
 
+    ``clear`` is the picture with its grounds spread, which may look like colours where there are hardly any.
     White letters over flow in colours are found by the least of the three colours: there flow is black, grey stays as
     it is, and white stands out. Dark letters over flow are found by the greatest.
     """
     if picture.ndim == 2:
-        return [(picture, looks(picture, effort))]
-    least, greatest = picture.min(axis=2), picture.max(axis=2)
-    colours = greatest.astype(np.int16) - least > COLOURED
+        return [(clear, looks(clear, effort))]
+    colours = picture.max(axis=2).astype(np.int16) - picture.min(axis=2) > COLOURED
     if float(colours.mean()) < COLOURS:
-        return [(picture, looks(picture, effort))]
+        return [(clear, looks(clear, effort))]
+    least, greatest = clear.min(axis=2), clear.max(axis=2)
     parts = looks(least, effort * FLOW)
     scale = PLAIN * min(scale for _, scale in parts)
     out = [(least, parts)]
     # Letters that have a colour, or stand on one, lie where colours are.
     anywhere, mostly = _extent(colours, 0.0), _extent(colours, 0.02)
     if anywhere is not None:
-        out.append((picture, [(anywhere, scale)]))
+        out.append((clear, [(anywhere, scale)]))
     if mostly is not None and mostly.area < 0.6 * least.size:
         out.append((greatest, [(mostly, scale)]))
     return out

@@ -18,7 +18,6 @@ Cut = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Reader = Callable[[Box, bool, int], int]
 
-MORE = 0.2
 _FAINTEST: Final = 14.0
 """Grey levels between letters and ground below which nothing is told apart."""
 _MEANINGLESS: Final = 0.04
@@ -173,11 +172,11 @@ def _followed(sheet: Sheet, box: Box, ink: Ink, beyond: Reader) -> Box:
         side = slice(box.right - left, None) if way > 0 else slice(0, box.left - left)
         away, may_be = amounts[side][::way], is_letter[side][::way]
         reached = 0 if is_meaningless else _reach(away, may_be, gap, near, float(usual.mean()))
-        if reached > enough or (beside > _CLEAN and away[: 2 * box.height].any()):
-            # A chain of strokes is believed as far as letters can be read, or for the rest of one.
+        if beside > _CLEAN and (reached > enough or away[: 2 * box.height].any()):
+            # Among other strokes a chain is believed as far as letters can be read, or for the rest of one.
             reached = max(reached if reached <= enough else 0, beyond(box, False, way))
         if is_meaningless:
-            return max(reached, min(_MOST, box.height))
+            return max(reached, round(0.35 * box.height), min(_MOST, box.height))
         return reached + min(_MOST, max(1, round(_MORE * box.height)))
 
     return Box(max(0, box.left - gone_on(-1)), box.top, min(columns, box.right + gone_on(1)), box.bottom)

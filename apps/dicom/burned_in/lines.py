@@ -51,4 +51,5 @@ def _is_one(box: Box, line: Box) -> bool:
     is_same = 1.5 * low > high and (is_part(box, (line,)) or is_part(line, (box,)))
     # A few small letters are near those that they belong to.
     between = max(whole.width - box.width - line.width, whole.height - box.height - line.height)
-    return is_as_high and (is_same or (is_in_line(box, line) and between < 1.5 * low))
+    goes_on = is_in_line(box, line) or is_in_line(line, box)
+    return is_as_high and (is_same or (goes_on and between < 1.5 * low))

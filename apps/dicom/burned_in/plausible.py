@@ -20,7 +20,7 @@ LEGIBLE: Final = 0.4
 LONG_LEGIBLE: Final = 0.2
 SINGLE_LEGIBLE: Final = 0.6
 READABLE: Final = 0.7
-BEYOND_SURE: Final = 0.9
+BEYOND_SURE: Final = 0.8
 """How sure the reader must be of a letter beyond the end of what the detector found."""
 BEYOND_STEPS: Final = 4
 BEYOND_GAP: Final = 1.0

@@ -60,7 +60,7 @@ def read(picture: npt.NDArray[np.uint8]) -> Line:
     return Line(
         "".join(letter for letter, _, _ in read_),
         float(sure[is_letter].mean()) if is_letter.any() else 0.0,
-        tuple(each for each in read_ if "!" <= each[0] <= "~"),
+        tuple(each for each in read_ if each[0].isalnum() or "!" <= each[0] <= "~"),
     )
 
 

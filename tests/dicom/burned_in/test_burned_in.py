@@ -199,4 +199,5 @@ def test_a_line_goes_on_as_far_as_it_can_be_read(turns: int) -> None:
 
 def test_lines_are_whole_whatever_the_detector_cut_them_into() -> None:
     assert lines_of([Box(0, 5, 14, 14), Box(12, 2, 60, 20), Box(64, 3, 100, 20)]) == [Box(0, 2, 100, 20)]
+    assert lines_of([Box(0, 0, 200, 20), Box(205, 0, 235, 21)]) == [Box(0, 0, 235, 21)]
     assert len(lines_of([Box(0, 0, 40, 10), Box(0, 30, 40, 40), Box(120, 0, 160, 10)])) == 3
