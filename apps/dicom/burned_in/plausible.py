@@ -20,8 +20,9 @@ LEGIBLE: Final = 0.4
 LONG_LEGIBLE: Final = 0.2
 SINGLE_LEGIBLE: Final = 0.6
 READABLE: Final = 0.7
-BEYOND_SURE: Final = 0.8
-"""How sure the reader must be of a letter beyond the end of what the detector found."""
+BEYOND_GUESS: Final = 0.4
+BEYOND_SURE: Final = 0.55
+"""How sure the reader must be of a letter beyond the end of what the detector found, and of all up to it on average."""
 BEYOND_STEPS: Final = 4
 BEYOND_GAP: Final = 1.0
 """How far, in heights of a line, a letter may be from the one before."""
@@ -168,32 +169,37 @@ def read_beyond(picture: Picture, box: Box, is_vertical: bool, way: int) -> int:
         cut = picture[box.top : box.bottom, box.left : box.right]
         turns = max((1, 3), key=lambda way: read(np.ascontiguousarray(np.rot90(cut, way))).confidence)
 
-    def letters(first: int, last: int) -> list[tuple[float, bool]]:
-        """Return where letters stand from the first to the last pixel along the line; False for mere signs."""
+    def letters(first: int, last: int) -> list[tuple[float, float, bool]]:
+        """Return where letters stand from the first to the last pixel along the line, how sure, and if not signs."""
         part = picture[first:last, box.left : box.right] if is_vertical else picture[box.top : box.bottom, first:last]
         line = read(np.ascontiguousarray(np.rot90(part, turns)))
         return [
-            (first + (last - first) * (1 - place if turns == 3 else place), letter.isalnum())
+            (first + (last - first) * (1 - place if turns == 3 else place), sure, letter.isalnum())
             for letter, place, sure in line.letters_at
-            if sure >= BEYOND_SURE
+            if sure >= BEYOND_GUESS
         ]
 
     edge = end if way > 0 else begin
     return abs(_walked(letters, edge, way, high, limit) - edge)
 
 
-def _walked(letters: Callable[[int, int], list[tuple[float, bool]]], edge: int, way: int, high: int, limit: int) -> int:
+def _walked(
+    letters: Callable[[int, int], list[tuple[float, float, bool]]], edge: int, way: int, high: int, limit: int
+) -> int:
     """Return where letters end that go on from an end of a line, one at most a space from the other."""
     for _ in range(BEYOND_STEPS):
         inside, outside = edge - way * high, edge + way * 5 * high // 2
         seen = letters(max(0, min(inside, outside)), min(limit, max(inside, outside)))
         last = reached = float(edge)
-        for centre, is_letter in sorted(seen, key=lambda each: way * each[0]):
+        certainties: list[float] = []
+        for centre, sure, is_letter in sorted(seen, key=lambda each: way * each[0]):
             if way * (centre - last) > BEYOND_GAP * high:
                 break
             last = way * max(way * last, way * centre)
+            if way * (centre - edge) > 0:
+                certainties.append(sure)
             # Strokes of tissue are read as dashes and dots.
-            if is_letter:
+            if is_letter and certainties and sum(certainties) >= BEYOND_SURE * len(certainties):
                 reached = way * max(way * reached, way * centre + 0.5 * high)
         if abs(reached - edge) < 0.2 * high:
             break
