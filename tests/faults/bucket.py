@@ -201,7 +201,8 @@ def main() -> None:
                     f"{mode}: median {statistics.median(times):.3f} s, 95th percentile {late[mode]:.3f} s, "
                     f"slowest {max(times):.3f} s"
                 )
-                wrong[f"{mode}: called damaged"] += Copy.objects.exclude(state=Copy.State.GOOD).count()
+                with clinic_scope(clinic):
+                    wrong[f"{mode}: called damaged"] += Copy.objects.exclude(state=Copy.State.GOOD).count()
     figures = ", ".join(f"{mode} {seconds:.2f} s" for mode, seconds in late.items())
     figures = f"95th percentile of {options.reads} reads: {figures}; {wrong.total()} wrong, failed or called damaged"
     print(figures, dict(+wrong) or "")
