@@ -147,14 +147,9 @@ def _sharpness(grey: Map, box: Box) -> float:
 
 def read_either_way(picture: Picture, box: Box) -> Line:
     """Read a box as a horizontal line, or as a vertical one from below or from above, whichever reads best."""
-    lines = _lines(picture, box, is_vertical=box.height > 1.5 * box.width)
-    return max(lines, key=lambda line: line.confidence)
-
-
-def _lines(picture: Picture, box: Box, *, is_vertical: bool) -> list[Line]:
     cut = picture[box.top : box.bottom, box.left : box.right]
-    ways = [np.rot90(cut, turns) for turns in (1, 3)] if is_vertical else [cut]
-    return [read(np.ascontiguousarray(way)) for way in ways]
+    ways = (1, 3) if box.height > 1.5 * box.width else (0,)
+    return max((read(np.ascontiguousarray(np.rot90(cut, turns))) for turns in ways), key=lambda line: line.confidence)
 
 
 def read_beyond(picture: Picture, box: Box, is_vertical: bool, way: int) -> int:
