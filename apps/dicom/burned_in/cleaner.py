@@ -16,6 +16,8 @@ from .clean import clean_frames, reopened
 
 _OUTSIDE_BRIGHT: Final = 0.35
 """Strips outside the ultrasound regions with more than this part bright hold an image after all."""
+_ROUNDS: Final = 3
+"""So often what was cleaned is looked at again: a line may come to light in parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +106,13 @@ class TextCleaner:
         boxes = list(examine(job.data, header, job.words).boxes)
         if not boxes:
             return None
-        cleaned = clean_frames(sample.as_file(job.data), header, boxes)
-        residue = look_again(cleaned, job)
-        if residue:
-            boxes = without_inner([*boxes, *residue])
+        for _ in range(_ROUNDS):
             cleaned = clean_frames(sample.as_file(job.data), header, boxes)
-            if look_again(cleaned, job):
-                raise NeedsReviewError(Reason.PIXELS_DOUBTFUL)
-        return cleaned
+            residue = look_again(cleaned, job)
+            if not residue:
+                return cleaned
+            boxes = without_inner([*boxes, *residue])
+        raise NeedsReviewError(Reason.PIXELS_DOUBTFUL)
 
 
 def look_again(cleaned: CleanedPixels, job: PixelJob) -> list[Box]:

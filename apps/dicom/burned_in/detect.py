@@ -35,6 +35,8 @@ MIN_SIDE: Final = 3
 # Letters of 8 pixels are seen when doubled; so many pixels are given to the detector for one frame, no more.
 BUDGET: Final = 1_250_000
 MAX_SCALE: Final = 2.5
+RIM: Final = 16
+"""So many pixels are put around what the detector is given: it does not see letters at an edge."""
 OVERVIEW: Final = 400_000
 STROKES: Final = 800_000
 """And so many for a large film as a whole, and for its parts with strokes, where small letters are looked for."""
@@ -48,6 +50,8 @@ BESIDE: Final = 1.0
 """So many of them are looked at to its left and right."""
 MOST: Final = 0.6
 """Where columns have more than this part of a picture, all of it is looked at at once."""
+SLIM: Final = 50_000
+"""A part with strokes that is higher than wide and no larger may be one vertical line: it is looked at turned too."""
 # Above this a picture is looked at whole at its reduced size, and closely only where it has strokes.
 LARGE: Final = 700_000
 CELL: Final = 32
@@ -114,7 +118,9 @@ def _found(picture: Picture, clear: Picture, effort: float) -> Iterator[tuple[Pi
         for part, scale in parts:
             upright = _look(shown, part, scale)
             found += upright
-            for column in columns_of([each.box for each in upright], part):
+            is_slim = part.height > part.width and part.area <= SLIM
+            columns = [part] if is_slim else columns_of([each.box for each in upright], part)
+            for column in columns:
                 found += _look_turned(shown, column, scale * TURNED)
         if effort >= 1.0 and shown.shape[0] * shown.shape[1] <= LARGE:
             # Large letters, and small ones on flow, are found when they are small.
@@ -144,14 +150,14 @@ def renderings(picture: Picture, clear: Picture, effort: float = 1.0) -> list[tu
 
     ``clear`` is the picture with its grounds spread, which may look like colours where there are hardly any.
     White letters over flow in colours are found by the least of the three colours: there flow is black, grey stays as
-    it is, and white stands out. Dark letters over flow are found by the greatest.
+    it is, and white stands out. Letters that have a colour themselves differ from flow in red or in green at least.
     """
     if picture.ndim == 2:
         return [(clear, looks(clear, effort))]
     colours = picture.max(axis=2).astype(np.int16) - picture.min(axis=2) > COLOURED
     if float(colours.mean()) < COLOURS:
         return [(clear, looks(clear, effort))]
-    least, greatest = clear.min(axis=2), clear.max(axis=2)
+    least = clear.min(axis=2)
     parts = looks(least, effort * FLOW)
     scale = PLAIN * min(scale for _, scale in parts)
     out = [(least, parts)]
@@ -159,8 +165,8 @@ def renderings(picture: Picture, clear: Picture, effort: float = 1.0) -> list[tu
     anywhere, mostly = _extent(colours, 0.0), _extent(colours, 0.02)
     if anywhere is not None:
         out.append((clear, [(anywhere, scale)]))
-    if mostly is not None and mostly.area < 0.6 * least.size:
-        out.append((greatest, [(mostly, scale)]))
+    if mostly is not None:
+        out += [(np.ascontiguousarray(clear[..., sample]), [(mostly, scale)]) for sample in (0, 1)]
     return out
 
 
@@ -293,11 +299,12 @@ def _detected(picture: Picture, scale: float) -> list[Found]:
     filter_ = Image.Resampling.BICUBIC if scale >= 1 else Image.Resampling.BOX
     sized = Image.fromarray(np.ascontiguousarray(picture)).convert("RGB").resize((wide, high), filter_)
     samples = np.asarray(sized, dtype=np.float32) * (2 / 255) - 1
+    samples = np.pad(samples, ((RIM, RIM), (RIM, RIM), (0, 0)), mode="edge")
     model = session(DETECTION)
     [answer] = model.run(None, {model.get_inputs()[0].name: np.ascontiguousarray(samples.transpose(2, 0, 1)[None])})
     across, down = wide / columns, high / rows
     found = []
-    for box, score in components(answer[0, 0], PIXEL_THRESHOLD):
+    for box, score in components(answer[0, 0, RIM:-RIM, RIM:-RIM], PIXEL_THRESHOLD):
         if min(box.width, box.height) < MIN_SIDE or score < UNSURE:
             continue
         # Undo the shrinking the detector was trained with (Liao et al. 2020, section 3.4).

@@ -18,6 +18,8 @@ _DARK: Final = 80.0
 """What is not brighter than this, with all around it, is spread."""
 _MOST: Final = 4.0
 """So much at most: the noise of compression is spread with it."""
+_PLAIN: Final = 6
+"""Grey levels within which a ground is black, or white."""
 
 
 def evened(picture: Picture) -> Picture:
@@ -28,16 +30,23 @@ def evened(picture: Picture) -> Picture:
     padded = np.pad(levels, ((0, high * _CELL - rows), (0, wide * _CELL - columns), (0, 0)), mode="edge")
     cells = padded.reshape(high, _CELL, wide, _CELL, -1)
     spread = picture.astype(np.float32)
-    for gain, is_bright in (
-        (_gain(cells.max(axis=(1, 3, 4))), False),
-        (_gain(255 - cells.min(axis=(1, 3, 4))), True),
-    ):
+    most, least = cells.max(axis=4), cells.min(axis=4)
+    for away, is_bright in ((most, False), (255 - least, True)):
+        gain = _gain(away.max(axis=(1, 3)))
+        plain = (np.median(away, axis=(1, 3)) <= _PLAIN).astype(np.float32)
         if float(gain.max()) <= 1.0:
             continue
         size = (wide * _CELL, high * _CELL)
-        each: Map = np.asarray(Image.fromarray(gain).resize(size, Image.Resampling.BILINEAR))[:rows, :columns]
-        each = each[..., None] if picture.ndim == 3 else each
-        spread = 255 - (255 - spread) * each if is_bright else spread * each
+        each, share = (
+            np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BILINEAR))[:rows, :columns]
+            for one in (gain, plain)
+        )
+        if picture.ndim == 3:
+            each, share = each[..., None], share[..., None]
+        level = 255 - spread if is_bright else spread
+        # Beside what is bright on black ground only the dark is spread, up to where the bright begins.
+        level = np.maximum(level * each, share * np.minimum(level * _MOST, _DARK))
+        spread = 255 - level if is_bright else level
     return np.clip(spread, 0, 255).astype(np.uint8)
 
 

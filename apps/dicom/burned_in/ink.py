@@ -26,6 +26,14 @@ _STRONG: Final = 60.0
 """Letters that stand out less are looked for only where nothing else does."""
 _CLEAN: Final = 0.008
 """So few, and even what stands further off along the line belongs to it."""
+_PLAIN: Final = 0.25
+"""What stands out by less of the contrast of the ink is ground,"""
+_DENSE: Final = 0.06
+"""So much ink in the middle of a line, and it was told rightly."""
+_EVEN: Final = 10.0
+"""and where the ground is even, what stands out by fewer grey levels."""
+_NOISE: Final = 1.5
+"""Grey levels that an even ground differs by."""
 _STANDING: Final = 0.4
 """So much of the ink of a line is the same in all frames of a cine, or the line is there for some of them only."""
 
@@ -74,8 +82,10 @@ def fitted(sheet: Sheet, box: Box, beyond: Reader | None) -> Box:
     ink = ink_of(sheet.whole[box.top : box.bottom, box.left : box.right])
     if ink is None:
         return box
-    whole = box if beyond is None else _followed(sheet, box, ink, beyond)
-    return _trimmed(sheet.whole, whole, ink)
+    fitting = _trimmed(sheet.whole, box, ink, is_found=True)
+    if beyond is None:
+        return fitting
+    return fitting.joined(_trimmed(sheet.whole, _followed(sheet, box, ink, beyond), ink, is_found=False))
 
 
 def ink_of(cut: Cut) -> Ink | None:
@@ -211,13 +221,26 @@ def _reach(amounts: npt.NDArray[np.int64], is_letter: Mask, gap: int, near: int,
     return reached
 
 
-def _trimmed(whole: Cut, box: Box, ink: Ink) -> Box:
-    """Return the box without the plain ground at its edges, but for a little around the letters."""
+def _trimmed(whole: Cut, box: Box, ink: Ink, *, is_found: bool) -> Box:
+    """Return the box without the plain ground at its edges, but for a little around the letters.
+
+    ``is_found``: as the detector found it, so that it begins and ends with letters, be they of another ink.
+    """
     cut = whole[box.top : box.bottom, box.left : box.right]
     away = ink.colour - ink.ground
     share = ((cut - ink.ground) @ away) / float(away @ away)
-    is_plain = share < 0.25
-    down, across = np.flatnonzero(~is_plain.all(axis=1)), np.flatnonzero(~is_plain.all(axis=0))
+    noise = float(np.median(np.abs(share[share < _PLAIN]))) if (share < _PLAIN).any() else _PLAIN
+    # Faint letters beside a line of strong ones are no ground, where the ground is even enough to tell.
+    least = max(_EVEN / ink.contrast, 4 * noise) if is_found else _PLAIN
+    is_along = is_across = share >= min(_PLAIN, least)
+    if noise * ink.contrast > _NOISE:
+        # A stroke may stand just so far from the next one that it does not stand out at one of the distances.
+        strokes = _is_ink(cut, ink, box.height) | _is_ink(cut, ink, round(0.6 * box.height))
+        if float(strokes[round(0.3 * box.height) : round(0.7 * box.height)].mean()) > _DENSE:
+            # So much ink for certain that what has none of it is tissue.
+            is_across = is_across & strokes
+            is_along = is_along if is_found else is_across
+    down, across = np.flatnonzero(is_across.any(axis=1)), np.flatnonzero(is_along.any(axis=0))
     if not len(down) or not len(across):
         return box
     margin = 2 + round(0.04 * box.height)
