@@ -192,7 +192,7 @@ def looks(picture: Picture, effort: float = 1.0) -> list[tuple[Box, float]]:
     rows, columns = picture.shape[:2]
     whole = Box(0, 0, columns, rows)
     if whole.area <= LARGE:
-        return [(whole, min(MAX_SCALE, (effort * BUDGET / whole.area) ** 0.5))]
+        return [(whole, min(MAX_SCALE, (BUDGET / whole.area) ** 0.5) * effort**0.5)]
     parts = stroke_parts(brightest(picture))
     area = max(1, sum(part.area for part in parts))
     scale = min(2.0, max(0.75, (effort * STROKES / area) ** 0.5))

@@ -33,9 +33,10 @@ def evened(picture: Picture) -> Picture:
     most, least = cells.max(axis=4), cells.min(axis=4)
     for away, is_bright in ((most, False), (255 - least, True)):
         gain = _gain(away.max(axis=(1, 3)))
-        plain = (np.median(away, axis=(1, 3)) <= _PLAIN).astype(np.float32)
         if float(gain.max()) <= 1.0:
             continue
+        # Of every other pixel: half of them are no more.
+        plain = (np.mean(away[:, ::2, :, ::2] <= _PLAIN, axis=(1, 3)) >= 0.5).astype(np.float32)
         size = (wide * _CELL, high * _CELL)
         each, share = (
             np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BILINEAR))[:rows, :columns]

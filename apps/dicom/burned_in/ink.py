@@ -232,15 +232,14 @@ def _trimmed(whole: Cut, box: Box, ink: Ink, *, is_found: bool) -> Box:
     noise = float(np.median(np.abs(share[share < _PLAIN]))) if (share < _PLAIN).any() else _PLAIN
     # Faint letters beside a line of strong ones are no ground, where the ground is even enough to tell.
     least = max(_EVEN / ink.contrast, 4 * noise) if is_found else _PLAIN
-    is_along = is_across = share >= min(_PLAIN, least)
+    is_written = is_across = share >= min(_PLAIN, least)
     if noise * ink.contrast > _NOISE:
         # A stroke may stand just so far from the next one that it does not stand out at one of the distances.
         strokes = _is_ink(cut, ink, box.height) | _is_ink(cut, ink, round(0.6 * box.height))
         if float(strokes[round(0.3 * box.height) : round(0.7 * box.height)].mean()) > _DENSE:
             # So much ink for certain that what has none of it is tissue.
-            is_across = is_across & strokes
-            is_along = is_along if is_found else is_across
-    down, across = np.flatnonzero(is_across.any(axis=1)), np.flatnonzero(is_along.any(axis=0))
+            is_across = is_written & strokes
+    down, across = np.flatnonzero(is_across.any(axis=1)), np.flatnonzero(is_written.any(axis=0))
     if not len(down) or not len(across):
         return box
     margin = 2 + round(0.04 * box.height)

@@ -15,7 +15,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from apps.dicom import parse, pixels
-from apps.dicom.burned_in import clean, detect, rules
+from apps.dicom.burned_in import clean, detect, ink, rules
 from apps.dicom.burned_in.boxes import Box, covered, without_inner
 from apps.dicom.burned_in.cleaner import TextCleaner, examine, supervised
 from apps.dicom.burned_in.lines import lines_of
@@ -173,15 +173,68 @@ def written(text: str, ground: int, level: int, *, size: int = 14, turns: int = 
 @pytest.mark.parametrize(("ground", "level"), [(0, 14), (4, 20), (255, 242)])
 def test_letters_that_hardly_stand_out_from_black_or_white_are_found(ground: int, level: int) -> None:
     picture, box = written("Canary Zerlina 22:50", ground, level)
-    found = detect.find_text(picture)
-    assert any(each.holds(Box(box.left + 2, box.top + 2, box.right - 2, box.bottom - 2)) for each in found), found
+    assert held(box, detect.find_text(picture))
+
+
+def held(box: Box, found: list[Box]) -> bool:
+    """Whether one of them holds the letters of a line, whose edges are soft."""
+    return any(each.holds(Box(box.left + 2, box.top + 2, box.right - 2, box.bottom - 2)) for each in found)
+
+
+def test_small_letters_at_an_edge_are_found() -> None:
+    letters = planted.drawn("ACC 2006-44208", planted.font("DejaVuSans.ttf", 8))
+    high, wide = letters.shape
+    for top in (2, 1760 - high - 2):
+        picture = np.full((1760, 1760), 12, np.uint8)
+        box = Box(80, top, 80 + wide, top + high)
+        picture[box.top : box.bottom, box.left : box.right] = 12 + 0.2 * letters
+        assert held(box, detect.find_text(picture)), top
+
+
+def test_faint_letters_are_found_beside_a_bright_frame() -> None:
+    picture, box = written("ACC 2006-44208", 0, 30, size=8)
+    picture[box.top - 4, box.left - 5 : box.right + 40] = 255
+    assert held(box, detect.find_text(picture))
+
+
+def test_a_small_vertical_line_is_found_alone_on_a_film() -> None:
+    picture, box = written("Tanaka, Yuki", 12, 230, size=10, turns=3)
+    film = np.full((1760, 1760), 12, np.uint8)
+    film[1000:1240, 1100:1420] = picture
+    assert held(Box(*(value + (1000 if n % 2 else 1100) for n, value in enumerate(box))), detect.find_text(film))
+
+
+@pytest.mark.parametrize(("letter", "flow"), [((255, 255, 0), (255, 120, 0)), ((255, 128, 0), (0, 60, 255))])
+def test_letters_of_a_colour_stand_out_from_flow_in_a_rendering(
+    letter: tuple[int, int, int], flow: tuple[int, int, int]
+) -> None:
+    picture = np.full((120, 160, 3), 50, np.uint8)
+    picture[20:100, 20:140] = flow
+    picture[50:60, 40:120] = letter
+    shown = [each for each, _ in detect.renderings(picture, picture) if each.ndim == 2]
+    assert any(int(each[55, 80]) - int(each[40, 80]) > 80 for each in shown)
+
+
+def test_tissue_above_and_below_a_line_is_not_taken_and_another_ink_on_it_is() -> None:
+    picture, box = written("ACC 2008-94445", 60, 230, size=24)
+    tissue = np.random.default_rng(5).integers(0, 60, picture.shape)
+    picture = np.clip(picture + tissue * (picture < 120), 0, 255).astype(np.uint8)
+    wide = box.grown(12)
+    assert ink.fitted(ink.sheet_of(picture), wide, None).height <= box.height + 8
+    # Faint letters that the detector took for the same line as the strong ones.
+    two, first = written("Canary", 0, 240)
+    second = Box(first.right + 6, first.top, 2 * first.right + 6 - first.left, first.bottom)
+    two[second.top : second.bottom, second.left : second.right] = (
+        two[first.top : first.bottom, first.left : first.right] // 8
+    )
+    assert held(second, [ink.fitted(ink.sheet_of(two), first.joined(second).grown(3), None)])
 
 
 @pytest.mark.parametrize("turns", [1, 3])
 def test_vertical_lines_are_found_from_the_letters_that_are_seen(turns: int) -> None:
     picture, box = written("Canary Zerlina 22:50", 40, 220, turns=turns)
     found = detect.find_text(picture)
-    assert any(each.holds(Box(box.left + 2, box.top + 2, box.right - 2, box.bottom - 2)) for each in found), found
+    assert held(box, found), found
     assert covered(found, 240, 320).mean() < 0.05
 
 
