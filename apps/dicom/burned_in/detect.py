@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from .blots import without_blots
 from .boxes import Box, without_inner
 from .evened import evened
 from .ink import fitted, sheet_of
@@ -91,7 +92,7 @@ def find_text(picture: Picture, seeds: Sequence[str] = (), stands: npt.NDArray[n
         read_ = [each.box for each in unsure[:most] if reads_like_text(read_either_way(shown, each.box), seeds)]
         boxes += sure + read_
     sheet = sheet_of(picture, stands)
-    boxes = without_inner(boxes)
+    boxes = without_inner(without_blots(clear, boxes))
     beyond = partial(read_beyond, clear)
     lines = lines_of(boxes)
     # The parts as well: a line may be of several inks, and be taken for plain ground where another one is.

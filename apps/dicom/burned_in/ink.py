@@ -34,6 +34,8 @@ _EVEN: Final = 10.0
 """and where the ground is even, what stands out by fewer grey levels."""
 _NOISE: Final = 1.5
 """Grey levels that an even ground differs by."""
+_FAR: Final = 3
+"""So many heights of a line a chain of strokes may go on over tissue, and is not believed by itself any more."""
 _STANDING: Final = 0.4
 """So much of the ink of a line is the same in all frames of a cine, or the line is there for some of them only."""
 
@@ -136,7 +138,7 @@ def _is_ink(cut: Cut, ink: Ink, height: int) -> Mask:
     """Return which pixels have the colour of the ink and are thin in the way it is."""
     away = ink.colour - ink.ground
     # Thin letters are drawn in shades: what stands out more than the ink in the same way is ink as well.
-    share = np.clip(((cut - ink.ground) @ away) / float(away @ away), 1.0, 1.8)
+    share = np.clip(_share(cut, ink), 1.0, 1.8)
     near: Mask = np.abs(cut - ink.ground - share[..., None] * away).max(axis=2) < max(12.0, 0.38 * ink.contrast)
     strongest = int(np.abs(away).argmax())
     thin = _thin(cut[..., strongest : strongest + 1], max(2, round(0.2 * height)))[..., 0]
@@ -176,13 +178,16 @@ def _followed(sheet: Sheet, box: Box, ink: Ink, beyond: Reader) -> Box:
     # Where such strokes are elsewhere too, a chain of them may lead anywhere.
     near = reach if beside < _CLEAN else 9 * box.height // 5
     enough = round(0.6 * box.height)
+    inner = sheet.whole[box.top : box.bottom, box.left : box.right]
+    is_even = _noise(_share(inner, ink)) * ink.contrast <= _NOISE
 
     def gone_on(way: int) -> int:
         """Return how far the line goes on, behind it (1) or before it (-1)."""
         side = slice(box.right - left, None) if way > 0 else slice(0, box.left - left)
         away, may_be = amounts[side][::way], is_letter[side][::way]
         reached = 0 if is_meaningless else _reach(away, may_be, gap, near, float(usual.mean()))
-        if beside > _CLEAN and (reached > enough or away[: 2 * box.height].any()):
+        is_doubtful = reached > _FAR * box.height and not is_even
+        if is_doubtful or (beside > _CLEAN and (reached > enough or away[: 2 * box.height].any())):
             # Among other strokes a chain is believed as far as letters can be read, or for the rest of one.
             reached = max(reached if reached <= enough else 0, beyond(box, False, way))
         if is_meaningless:
@@ -221,19 +226,30 @@ def _reach(amounts: npt.NDArray[np.int64], is_letter: Mask, gap: int, near: int,
     return reached
 
 
+def _share(cut: Cut, ink: Ink) -> Cut:
+    """Return how far each pixel is from the ground towards the colour of the ink: 0 there, 1 here."""
+    away = ink.colour - ink.ground
+    return np.asarray(((cut - ink.ground) @ away) / float(away @ away), dtype=np.float32)
+
+
+def _noise(share: Cut) -> float:
+    """Return how far ground is from the ground, of the contrast of the ink; told how far every pixel is."""
+    ground = np.abs(share[share < _PLAIN])
+    return float(np.median(ground)) if ground.size else _PLAIN
+
+
 def _trimmed(whole: Cut, box: Box, ink: Ink, *, is_found: bool) -> Box:
     """Return the box without the plain ground at its edges, but for a little around the letters.
 
     ``is_found``: as the detector found it, so that it begins and ends with letters, be they of another ink.
     """
     cut = whole[box.top : box.bottom, box.left : box.right]
-    away = ink.colour - ink.ground
-    share = ((cut - ink.ground) @ away) / float(away @ away)
-    noise = float(np.median(np.abs(share[share < _PLAIN]))) if (share < _PLAIN).any() else _PLAIN
+    share = _share(cut, ink)
+    noise = _noise(share)
     # Faint letters beside a line of strong ones are no ground, where the ground is even enough to tell.
     least = max(_EVEN / ink.contrast, 4 * noise) if is_found else _PLAIN
     is_written = is_across = share >= min(_PLAIN, least)
-    if noise * ink.contrast > _NOISE:
+    if noise * ink.contrast > _NOISE:  # the ground is uneven
         # A stroke may stand just so far from the next one that it does not stand out at one of the distances.
         strokes = _is_ink(cut, ink, box.height) | _is_ink(cut, ink, round(0.6 * box.height))
         if float(strokes[round(0.3 * box.height) : round(0.7 * box.height)].mean()) > _DENSE:

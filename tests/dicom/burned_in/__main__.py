@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     limit_threads(chosen.threads)
+    total = measure.Score()
     for kind in chosen.kinds:
         for name, frames in planted.backgrounds(kind, chosen.samples):
             measure.OWN_FRAMES[kind, name] = frames
@@ -29,8 +30,10 @@ def main() -> int:
             score = measure.Score()
             for made in planted.run(kind, syntax, chosen.files, chosen.seed, chosen.samples):
                 score.add(made, kind)
+            total = total.joined(score)
             sys.stdout.write(json.dumps({"kind": kind, "syntax": syntax, **score.as_dict()}) + "\n")
             sys.stdout.flush()
+    sys.stdout.write(json.dumps({"kind": "all", **total.as_dict()}) + "\n")
     return 0
 
 

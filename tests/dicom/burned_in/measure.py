@@ -80,6 +80,23 @@ class Score:
             self.anatomy += int(anatomy.sum())
             self.changed += int((is_changed & anatomy).sum())
 
+    def joined(self, other: Score) -> Score:
+        """Return what the two come to together."""
+        both = Score(missed=self.missed + other.missed)
+        for each in (
+            "files",
+            "frames",
+            "strings",
+            "gone",
+            "refused",
+            "anatomy",
+            "changed",
+            "seconds",
+            "processor_seconds",
+        ):
+            setattr(both, each, getattr(self, each) + getattr(other, each))
+        return both
+
     def _background_text(self, planted: Planted, kind: str) -> npt.NDArray[np.bool_]:
         known = self._own.get(planted.background)
         if known is None:
@@ -105,8 +122,9 @@ OWN_FRAMES: dict[tuple[str, str], tuple[npt.NDArray[np.uint8], ...]] = {}
 # Backgrounds that came with text on them: scales, settings, the name of a hospital. All others have none, so that
 # whatever is found there is wrong.
 WITH_TEXT = frozenset({"cardiac-rgb", "obstetric-palette", "us-j2k-lossless-ybr-rct", "echo-30-frames-jpeg-ybr422"})
-# Where one of them has so much that not all of it is found: its columns of settings.
+# Where one of them has so much that not all of it is found: its columns and bars of settings.
 PANELS = {
+    "obstetric-palette": (Box(0, 0, 800, 56),),
     "echo-30-frames-jpeg-ybr422": (Box(284, 0, 320, 240), Box(0, 222, 320, 240), Box(0, 0, 60, 45)),
 }
 
@@ -117,11 +135,9 @@ def own_text(name: str, kind: str) -> npt.NDArray[np.bool_]:
     name = name.rpartition(" ")[2]
     if name not in WITH_TEXT:
         return np.zeros(frames[0].shape[:2], np.bool_)
-    if name in PANELS:
-        return covered(PANELS[name], *frames[0].shape[:2])
     data = part10(kind, frames, "native")
     found = examine(data, parse.parse_header(io.BytesIO(data))).boxes
-    return covered([box.grown(MARGIN) for box in found], *frames[0].shape[:2])
+    return covered([*(box.grown(MARGIN) for box in found), *PANELS.get(name, ())], *frames[0].shape[:2])
 
 
 def _flat(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:

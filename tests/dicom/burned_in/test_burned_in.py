@@ -16,6 +16,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from apps.dicom import parse, pixels
 from apps.dicom.burned_in import clean, detect, ink, rules
+from apps.dicom.burned_in.blots import without_blots
 from apps.dicom.burned_in.boxes import Box, covered, without_inner
 from apps.dicom.burned_in.cleaner import TextCleaner, examine, supervised
 from apps.dicom.burned_in.lines import lines_of
@@ -254,3 +255,27 @@ def test_lines_are_whole_whatever_the_detector_cut_them_into() -> None:
     assert lines_of([Box(0, 5, 14, 14), Box(12, 2, 60, 20), Box(64, 3, 100, 20)]) == [Box(0, 2, 100, 20)]
     assert lines_of([Box(0, 0, 200, 20), Box(205, 0, 235, 21)]) == [Box(0, 0, 235, 21)]
     assert len(lines_of([Box(0, 0, 40, 10), Box(0, 30, 40, 40), Box(120, 0, 160, 10)])) == 3
+    # A line of its own, beside a much higher one.
+    assert len(lines_of([Box(0, 0, 200, 40), Box(210, 12, 340, 28)])) == 2
+
+
+def test_what_was_made_of_several_lines_is_cut_down_to_what_only_it_holds() -> None:
+    picture, first = written("Canary Zerlina", 0, 220)
+    mask = picture[first.top : first.bottom, first.left : first.right].copy()
+    second = Box(first.left, first.top + 30, first.right, first.bottom + 30)
+    picture[second.top : second.bottom, second.left : second.right] = mask
+    blot = first.joined(second).grown(3)
+    # Both lines were found by themselves, then one of them only.
+    assert without_blots(picture, [blot, first, second]) == [first, second]
+    [kept, rest] = without_blots(picture, [blot, first])
+    assert kept == first
+    assert rest.holds(Box(second.left + 2, second.top + 2, second.right - 2, second.bottom - 2))
+    assert rest.height < second.height + 8
+    # Over tissue: one line, and nothing that could be read above and below it.
+    line, box = written("Canary Zerlina", 40, 220)
+    noise = np.random.default_rng(6).integers(0, 50, line.shape)
+    line = np.clip(line.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    assert without_blots(line, [Box(box.left - 4, box.top - 18, box.right + 4, box.bottom + 18), box]) == [box]
+    two = line.copy()
+    two[second.top : second.bottom, second.left : second.right] = line[box.top : box.bottom, box.left : box.right]
+    assert len(without_blots(two, [blot, first])) == 2
