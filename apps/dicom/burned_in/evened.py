@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 Picture = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float32]
@@ -24,31 +23,68 @@ _PLAIN: Final = 6
 
 def evened(picture: Picture) -> Picture:
     """Return the picture with dark and bright grounds spread; the same one where there are none."""
-    rows, columns = picture.shape[:2]
-    high, wide = -(-rows // _CELL), -(-columns // _CELL)
-    levels = picture if picture.ndim == 3 else picture[..., None]
-    padded = np.pad(levels, ((0, high * _CELL - rows), (0, wide * _CELL - columns), (0, 0)), mode="edge")
-    cells = padded.reshape(high, _CELL, wide, _CELL, -1)
-    spread = picture.astype(np.float32)
-    most, least = cells.max(axis=4), cells.min(axis=4)
+    most, least = (picture.max(axis=2), picture.min(axis=2)) if picture.ndim == 3 else (picture, picture)
+    spread = picture
     for away, is_bright in ((most, False), (255 - least, True)):
-        gain = _gain(away.max(axis=(1, 3)))
-        if float(gain.max()) <= 1.0:
+        gain, plain = _cells(away)
+        if float(gain.max()) > 1.0:
+            spread = 255 - _spread(255 - spread, gain, plain) if is_bright else _spread(spread, gain, plain)
+    return spread
+
+
+def _cells(away: Picture) -> tuple[Map, Map]:
+    """Return of each cell by how much it may be spread, and 1 where it has a plain ground; told how far from that."""
+    rows, columns = away.shape
+    high, wide = -(-rows // _CELL), -(-columns // _CELL)
+    padded = np.pad(away, ((0, high * _CELL - rows), (0, wide * _CELL - columns)), mode="edge")
+    cells = padded.reshape(high, _CELL, wide, _CELL)
+    # Every third pixel each way says whether most of a cell is plain.
+    plain = (np.mean(cells[:, ::3, :, ::3] <= _PLAIN, axis=(1, 3)) >= 0.5).astype(np.float32)
+    return _gain(cells.max(axis=1).max(axis=2)), plain
+
+
+def _spread(picture: Picture, gain: Map, plain: Map) -> Picture:
+    """Return what is dark spread by the gains of the cells, which change smoothly from one to the next."""
+    rows, columns = picture.shape[:2]
+    out = picture.copy()
+    gain, plain = (np.pad(each, 1, mode="edge") for each in (gain, plain))
+    # In strips that fit into the processor's cache; what is next to a cell that is spread is as well.
+    for top in range(0, rows, _CELL):
+        cell = top // _CELL
+        around = slice(cell, cell + 3)
+        wanted = np.flatnonzero(((gain[around] > 1.0) | (plain[around] > 0.0)).any(axis=0))
+        if not len(wanted):
             continue
-        # Of every other pixel: half of them are no more.
-        plain = (np.mean(away[:, ::2, :, ::2] <= _PLAIN, axis=(1, 3)) >= 0.5).astype(np.float32)
-        size = (wide * _CELL, high * _CELL)
-        each, share = (
-            np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BILINEAR))[:rows, :columns]
-            for one in (gain, plain)
+        first, last = max(0, int(wanted[0]) - 2), min(gain.shape[1] - 2, int(wanted[-1]) + 1)
+        bottom, left, right = min(rows, top + _CELL), first * _CELL, min(columns, last * _CELL)
+        level = picture[top:bottom, left:right].astype(np.float32)
+        each, part = (
+            _smooth(cells[around, first : last + 2])[: bottom - top, : right - left] for cells in (gain, plain)
         )
         if picture.ndim == 3:
-            each, share = each[..., None], share[..., None]
-        level = 255 - spread if is_bright else spread
-        # Beside what is bright on black ground only the dark is spread, up to where the bright begins.
-        level = np.maximum(level * each, share * np.minimum(level * _MOST, _DARK))
-        spread = 255 - level if is_bright else level
-    return np.clip(spread, 0, 255).astype(np.uint8)
+            each, part = each[..., None], part[..., None]
+        # Beside what is bright on plain ground only the dark is spread, up to where the bright begins.
+        dark = np.minimum(level * _MOST, _DARK) * part
+        np.maximum(level * each, dark, out=level)
+        out[top:bottom, left:right] = np.minimum(level, 255)
+    return out
+
+
+def _smooth(cells: Map) -> Map:
+    """Return the middle one of three rows of cells in pixels, without the first and the last, bilinear between them."""
+    down = _WEIGHTS @ cells
+    wide = cells.shape[1] - 2
+    across = sum(down[:, each : each + wide, None] * _WEIGHTS[None, None, :, each] for each in range(3))
+    return np.asarray(across, dtype=np.float32).reshape(_CELL, wide * _CELL)
+
+
+def _weights() -> Map:
+    """Return what each of three neighbouring cells counts at the pixels of the middle one: (pixels, 3)."""
+    place = (np.arange(_CELL, dtype=np.float32) + 0.5) / _CELL - 0.5
+    return np.stack((np.maximum(-place, 0), 1 - np.abs(place), np.maximum(place, 0)), axis=1).astype(np.float32)
+
+
+_WEIGHTS: Final = _weights()
 
 
 def _gain(farthest: Picture) -> Map:
