@@ -27,7 +27,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
@@ -72,8 +72,8 @@ class Disk:
         """Mount it; after a cut this replays the journal."""
         _run("mount", "-o", "loop", str(self.image), str(self.folder))
 
-    def cut(self) -> float:
-        """Shut the file system down at once: nothing more is written, the journal neither; return when it began."""
+    def cut(self) -> tuple[float, float]:
+        """Shut the file system down at once: nothing more is written, the journal neither; return from when to when."""
         folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
         began = time.monotonic()
         try:
@@ -82,7 +82,7 @@ class Disk:
             raise PrivilegeMissingError("FS_IOC_SHUTDOWN is refused (CAP_SYS_ADMIN)") from error
         finally:
             os.close(folder)
-        return began
+        return began, time.monotonic()
 
     def unmount(self) -> None:
         """Unmount it, once nobody has anything open there."""
@@ -131,7 +131,7 @@ class Child:
             if not data:
                 return found
             *lines, self._rest = (self._rest + data).split(b"\n")
-            found += [line.decode().split(" ", 3) for line in lines]
+            found += [line.decode().split(" ", 4) for line in lines]
             if any(line[0] == until for line in found):
                 return found
 
@@ -150,6 +150,7 @@ class Run:
         self.disk, self.seed, self.choice = disk, seed, random.Random(seed)
         self.ledger: dict[str, str] = {}
         self.unheard: dict[str, str] = {}
+        self.unheard_count = 0
         self.wrong: list[str] = []
         self.cuts = 0
 
@@ -176,17 +177,23 @@ class Run:
         lines = child.read(300, until="checked")
         if not any(line[0] == "checked" for line in lines):
             self.wrong.append(f"round {self.cuts}: the installation did not come up after the cut")
-        end = math.inf
+        began = ended = math.inf
         if not is_last:
             lines += child.read(60, until="ack")
             lines += child.read(self.choice.uniform(0.0, 0.8))
-            end = self.disk.cut()
+            began, ended = self.disk.cut()
             self.cuts += 1
         lines += child.read(30 if not is_last else None)
         child.end()
+        # What is there now was kept, and stays; what is not never will be.
+        self.ledger |= {line[1]: self.unheard[line[1]] for line in lines if line[0] == "there"}
+        self.unheard.clear()
         for line in lines:
-            if line[0] == "ack":
-                (self.ledger if float(line[3]) < end else self.unheard)[line[1]] = line[2]
+            if line[0] == "ack" and float(line[3]) > ended:
+                self.wrong.append(f"round {self.cuts}: {line[1]} was taken after the power was gone")
+            elif line[0] == "ack":
+                (self.ledger if float(line[4]) < began else self.unheard)[line[1]] = line[2]
+                self.unheard_count += line[1] in self.unheard
             elif line[0] == "wrong":
                 self.wrong.append(f"round {self.cuts}: {' '.join(line[1:])}")
         self.disk.unmount()
@@ -194,7 +201,7 @@ class Run:
     def __str__(self) -> str:
         return (
             f"seed {self.seed}: {self.cuts} power cuts, {len(self.ledger)} instances acknowledged, "
-            f"{len(self.unheard)} more while it went down, {len(self.wrong)} violations"
+            f"{self.unheard_count} more while it went down, {len(self.wrong)} violations"
         )
 
 
@@ -235,42 +242,44 @@ def _check_and_take(out: TextIO, wanted: dict[str, str], unheard: dict[str, str]
 
     clinic = Clinic.objects.get(slug="power")
     with clinic_scope(clinic):
-        out.writelines(f"wrong {line}\n" for line in _faults(wanted, unheard, is_last=is_last))
+        out.writelines(f"wrong {fault}\n" for fault in _faults(out, wanted, unheard, is_last=is_last))
         out.write("checked\n")
         if not is_last:
             _take(out, import_principal(clinic, "tests"), random.Random(seed))
 
 
-def _faults(wanted: dict[str, str], unheard: dict[str, str], *, is_last: bool) -> list[str]:
-    """Read what was acknowledged and what of the unheard is there; ask the database and the audit trail if whole."""
+def _faults(out: TextIO, wanted: dict[str, str], unheard: dict[str, str], *, is_last: bool) -> Iterator[str]:
+    """Read what was acknowledged, say what of the unheard is there; ask the database and the audit trail if whole."""
     from django.db import connection
 
+    from apps.audit import triggers
     from apps.audit.services import seal_events, verify_trail
     from apps.storage.errors import StorageError
     from apps.storage.services import iterate_blob
     from apps.studies.models import Instance
 
-    wrong: list[str] = []
     rows = {row.sop_instance_uid: row for row in Instance.objects.select_related("blob")}
-    wrong += [f"{uid} was acknowledged and is not found" for uid in wanted if uid not in rows]
+    yield from (f"{uid} was acknowledged and is not found" for uid in wanted if uid not in rows)
+    out.writelines(f"there {uid}\n" for uid in unheard if uid in rows)
     for uid, digest in (wanted | unheard).items():
         if uid not in rows:
             continue
         try:
             content = b"".join(iterate_blob(rows[uid].blob))
         except StorageError as error:
-            wrong.append(f"{uid} is not read: {error.code}")
+            yield f"{uid} is not read: {error.code}"
             continue
         if hashlib.sha256(content).hexdigest() != digest:
-            wrong.append(f"{uid} has other bytes")
+            yield f"{uid} has other bytes"
     with connection.cursor() as cursor:
         answer = cursor.execute("PRAGMA quick_check").fetchone()[0]
     if answer != "ok":
-        wrong.append(f"the database: {answer}")
-    # As beat does every minute; what the last round seals is what was recorded in all rounds.
+        yield f"the database: {answer}"
+    # As beat does every minute: seals are cut off too.
     seal_events(everything=is_last)
-    wrong += [f"the audit trail: {report.problem.message}" for report in verify_trail() if report.problem]
-    return wrong
+    yield from (f"the audit trail: {report.problem.message}" for report in verify_trail() if report.problem)
+    if disarmed := triggers.missing(connection):
+        yield f"the audit trail: triggers are missing: {disarmed}"
 
 
 def _take(out: TextIO, principal: Any, choice: random.Random) -> None:
@@ -287,11 +296,12 @@ def _take(out: TextIO, principal: Any, choice: random.Random) -> None:
             uid, side = make_uid(), choice.choice([16, 16, 64, 400])
             shape = {"Rows": side, "Columns": side, "PixelData": choice.randbytes(2 * side * side)}
             files[uid] = part10(SOPInstanceUID=uid, StudyInstanceUID=study, SeriesInstanceUID=series, **shape)
+        begun = time.monotonic()
         batch = open_batch(principal, UploadBatch.Source.STOW, is_one_request=True)
         outcomes = store_now(principal, batch, [[content] for content in files.values()])
         for (uid, content), outcome in zip(files.items(), outcomes, strict=True):
             if outcome.outcome == "stored":
-                out.write(f"ack {uid} {hashlib.sha256(content).hexdigest()} {time.monotonic()}\n")
+                out.write(f"ack {uid} {hashlib.sha256(content).hexdigest()} {begun} {time.monotonic()}\n")
 
 
 def main() -> None:
@@ -328,7 +338,7 @@ def main() -> None:
             {
                 "cuts": result.cuts,
                 "acknowledged": len(result.ledger),
-                "unheard": len(result.unheard),
+                "unheard": result.unheard_count,
                 "wrong": len(result.wrong),
             }
         )

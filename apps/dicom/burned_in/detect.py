@@ -151,7 +151,7 @@ def renderings(picture: Picture, clear: Picture, effort: float = 1.0) -> list[tu
 
     ``clear`` is the picture with its grounds spread, which may look like colours where there are hardly any.
     White letters over flow in colours are found by the least of the three colours: there flow is black, grey stays as
-    it is, and white stands out. Letters that have a colour themselves differ from flow in red or in green at least.
+    it is, and white stands out. Letters of a colour differ from flow of another in red, in green or in blue.
     """
     if picture.ndim == 2:
         return [(clear, looks(clear, effort))]
@@ -163,18 +163,18 @@ def renderings(picture: Picture, clear: Picture, effort: float = 1.0) -> list[tu
     scale = PLAIN * min(scale for _, scale in parts)
     out = [(least, parts)]
     # Letters that have a colour, or stand on one, lie where colours are.
-    anywhere, mostly = _extent(colours, 0.0), _extent(colours, 0.02)
-    if anywhere is not None:
-        out.append((clear, [(anywhere, scale)]))
-    if mostly is not None:
-        out += [(np.ascontiguousarray(clear[..., sample]), [(mostly, scale)]) for sample in (0, 1)]
+    place = _extent(colours)
+    if place is not None and effort >= 1.0:
+        out += [(np.ascontiguousarray(clear[..., sample]), [(place, scale)]) for sample in range(3)]
+    elif place is not None:
+        out.append((clear, [(place, scale)]))
     return out
 
 
-def _extent(marked: npt.NDArray[np.bool_], share: float) -> Box | None:
-    """Return the rectangle of the rows and columns of which more than this share is marked, with a little around."""
+def _extent(marked: npt.NDArray[np.bool_]) -> Box | None:
+    """Return the rectangle of all that is marked, with a little around."""
     rows, columns = marked.shape
-    down, across = np.flatnonzero(marked.mean(axis=1) > share), np.flatnonzero(marked.mean(axis=0) > share)
+    down, across = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
     if not len(down) or not len(across):
         return None
     return Box(int(across[0]), int(down[0]), int(across[-1]) + 1, int(down[-1]) + 1).grown(12).within(columns, rows)

@@ -1,7 +1,8 @@
 """A picture in which faint text on black or white ground stands out, for the detector.
 
 Text of 20 grey levels on black is plain to a person in a dark room, and nothing to a detector that was trained on
-pages. Where all that is around is dark, dark is spread; where all is bright, bright is. Tissue stays as it is.
+pages. Where all that is around is dark, dark is spread; where all is bright, bright is; and where most of it is
+black or white, what hardly differs from that, beside whatever else is there. Tissue stays as it is.
 """
 
 from typing import Final
@@ -17,6 +18,10 @@ _DARK: Final = 80.0
 """What is not brighter than this, with all around it, is spread."""
 _MOST: Final = 4.0
 """So much at most: the noise of compression is spread with it."""
+_STEEP: Final = 3.0
+_RAISED: Final = 36.0
+_FLAT: Final = 0.75
+"""Beside bright letters the first grey levels are spread so much, and further ones raised, so that all can be told."""
 _PLAIN: Final = 6
 """Grey levels within which a ground is black, or white."""
 
@@ -63,8 +68,8 @@ def _spread(picture: Picture, gain: Map, plain: Map) -> Picture:
         )
         if picture.ndim == 3:
             each, part = each[..., None], part[..., None]
-        # Beside what is bright on plain ground only the dark is spread, up to where the bright begins.
-        dark = np.minimum(level * _MOST, _DARK) * part
+        # Beside what is bright on plain ground the dark is spread most, and the brighter less, in their order.
+        dark = np.minimum(level * _STEEP, _RAISED + level * _FLAT) * part
         np.maximum(level * each, dark, out=level)
         out[top:bottom, left:right] = np.minimum(level, 255)
     return out

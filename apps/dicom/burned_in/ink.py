@@ -28,14 +28,14 @@ _CLEAN: Final = 0.008
 """So few, and even what stands further off along the line belongs to it."""
 _PLAIN: Final = 0.25
 """What stands out by less of the contrast of the ink is ground,"""
-_DENSE: Final = 0.06
-"""So much ink in the middle of a line, and it was told rightly."""
 _EVEN: Final = 10.0
 """and where the ground is even, what stands out by fewer grey levels."""
+_DENSE: Final = 0.06
+"""So much ink in the middle of a line, and it was told rightly."""
 _NOISE: Final = 1.5
 """Grey levels that an even ground differs by."""
-_FAR: Final = 3
-"""So many heights of a line a chain of strokes may go on over tissue, and is not believed by itself any more."""
+_FAR: Final = 2
+"""So many heights of a line a chain of strokes is believed over tissue."""
 _STANDING: Final = 0.4
 """So much of the ink of a line is the same in all frames of a cine, or the line is there for some of them only."""
 
@@ -70,7 +70,7 @@ def sheet_of(picture: npt.NDArray[np.uint8], stands: Mask | None = None) -> Shee
 
 
 def fitted(sheet: Sheet, box: Box, beyond: Reader | None) -> Box:
-    """Return the box, longer where the line goes on beyond it, and smaller where it holds nothing but plain ground.
+    """Return the box, longer where the line goes on beyond it, and smaller where it holds nothing but ground.
 
     ``beyond`` says how far letters can be read beyond a line, told whether it is a vertical one, and 1 for behind it or
     -1 for before it: it is asked where more than letters has strokes. Without it, the box is not made longer.
@@ -186,8 +186,9 @@ def _followed(sheet: Sheet, box: Box, ink: Ink, beyond: Reader) -> Box:
         side = slice(box.right - left, None) if way > 0 else slice(0, box.left - left)
         away, may_be = amounts[side][::way], is_letter[side][::way]
         reached = 0 if is_meaningless else _reach(away, may_be, gap, near, float(usual.mean()))
-        is_doubtful = reached > _FAR * box.height and not is_even
-        if is_doubtful or (beside > _CLEAN and (reached > enough or away[: 2 * box.height].any())):
+        if not is_even:
+            reached = min(reached, _FAR * box.height)
+        if beside > _CLEAN and (reached > enough or away[: 2 * box.height].any()):
             # Among other strokes a chain is believed as far as letters can be read, or for the rest of one.
             reached = max(reached if reached <= enough else 0, beyond(box, False, way))
         if is_meaningless:
@@ -239,8 +240,9 @@ def _noise(share: Cut) -> float:
 
 
 def _trimmed(whole: Cut, box: Box, ink: Ink, *, is_found: bool) -> Box:
-    """Return the box without the plain ground at its edges, but for a little around the letters.
+    """Return the box without the ground at its edges, but for a little around the letters.
 
+    Of tissue above and below the line less is taken off than of plain ground: a faint line may stand there.
     ``is_found``: as the detector found it, so that it begins and ends with letters, be they of another ink.
     """
     cut = whole[box.top : box.bottom, box.left : box.right]
@@ -249,18 +251,19 @@ def _trimmed(whole: Cut, box: Box, ink: Ink, *, is_found: bool) -> Box:
     # Faint letters beside a line of strong ones are no ground, where the ground is even enough to tell.
     least = max(_EVEN / ink.contrast, 4 * noise) if is_found else _PLAIN
     is_written = is_across = share >= min(_PLAIN, least)
+    most = 0.4
     if noise * ink.contrast > _NOISE:  # the ground is uneven
         # A stroke may stand just so far from the next one that it does not stand out at one of the distances.
         strokes = _is_ink(cut, ink, box.height) | _is_ink(cut, ink, round(0.6 * box.height))
         if float(strokes[round(0.3 * box.height) : round(0.7 * box.height)].mean()) > _DENSE:
             # So much ink for certain that what has none of it is tissue.
-            is_across = is_written & strokes
+            is_across, most = is_written & strokes, 0.25
     down, across = np.flatnonzero(is_across.any(axis=1)), np.flatnonzero(is_written.any(axis=0))
     if not len(down) or not len(across):
         return box
     margin = 2 + round(0.04 * box.height)
     # The middle is never given up: the ink may have been mistaken.
-    high, wide = round(0.4 * box.height), min(round(0.4 * box.width), 2 * box.height)
+    high, wide = round(most * box.height), min(round(0.4 * box.width), 2 * box.height)
     return Box(
         box.left + max(0, min(int(across[0]) - margin, wide)),
         box.top + max(0, min(int(down[0]) - margin, high)),

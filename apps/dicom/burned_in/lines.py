@@ -25,7 +25,7 @@ def is_in_line(box: Box, line: Box) -> bool:
     apart = max(box.left - line.right, line.left - box.right)
     return (
         # What is much lower is some letters without ascenders, or a line of its own.
-        0.67 * box.height <= box.width < (6 if 1.6 * box.height > line.height else 2.5) * line.height
+        0.67 * box.height <= box.width < (6 if 2 * box.height > line.height else 2.5) * line.height
         and box.height < 1.2 * line.height + 2
         and abs(box.top + box.bottom - line.top - line.bottom) < 0.7 * line.height
         and -line.height < apart < 1.5 * line.height

@@ -6,8 +6,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .boxes import Box
-from .lines import is_in_line, is_part
+from .boxes import Box, covered
+from .lines import COVERED, is_in_line
 from .reading import Line, read, speaks_of
 
 Picture = npt.NDArray[np.uint8]
@@ -30,6 +30,9 @@ FLOW_SHARP: Final = 0.8
 FLOW_LEGIBLE: Final = 0.5
 FLOW_READABLE: Final = 0.8
 CERTAIN: Final = 0.95
+MANY: Final = 7
+MANY_CERTAIN: Final = 0.85
+"""How sure the reader must be of so many letters, which nothing round looks like."""
 LARGEST: Final = 0.08
 """A line that covers more of the picture than this part must be read without any doubt."""
 MAX_READ: Final = 60
@@ -56,22 +59,26 @@ def plausible(
     kept: list[Box] = []
     left: list[Box] = []
     unread = MAX_READ
+    taken = covered(known, *picture.shape[:2])
     # The largest first: what lies within a line that was kept is a part of it, within one that was not it may be one.
     for each in sorted(found, key=lambda one: -one.box.area):
-        if is_part(each.box, (*kept, *known)):
+        inside = taken[each.box.top : each.box.bottom, each.box.left : each.box.right]
+        if inside.size and float(inside.mean()) >= COVERED:
             # Not read again; what little of it stands out belongs to the line too.
             kept.append(each.box)
+            inside[:] = True
             continue
         if has_flow and max(each.box.width, each.box.height) < 1.3 * min(each.box.width, each.box.height):
             # One letter at most, which would not be believed there.
             left.append(each.box)
             continue
-        if _stands_alone(grey, each):
+        is_text = _stands_alone(grey, each)
+        if not is_text:
+            unread -= 1
+            is_text = unread < 0 or _is_plausible(picture, grey, each, seeds, has_flow=has_flow)
+        if is_text:
             kept.append(each.box)
-            continue
-        unread -= 1
-        if unread < 0 or _is_plausible(picture, grey, each, seeds, has_flow=has_flow):
-            kept.append(each.box)
+            inside[:] = True
         else:
             left.append(each.box)
     # A letter or two that cannot be read alone, but stand in a line with what can.
@@ -131,7 +138,9 @@ def is_huge(box: Box, picture: Picture) -> bool:
 
 def is_certain(line: Line) -> bool:
     """Return whether it was read without any doubt, and is more than one or two round things."""
-    return len(line.letters) >= 3 and line.confidence >= CERTAIN
+    return (len(line.letters) >= 3 and line.confidence >= CERTAIN) or (
+        len(line.letters) >= MANY and line.confidence >= MANY_CERTAIN
+    )
 
 
 def _sharpness(grey: Map, box: Box) -> float:

@@ -121,8 +121,8 @@ OWN_FRAMES: dict[tuple[str, str], tuple[npt.NDArray[np.uint8], ...]] = {}
 """The frames of each background by kind and name, for `own_text`."""
 # Backgrounds that came with text on them: scales, settings, the name of a hospital. All others have none, so that
 # whatever is found there is wrong.
-WITH_TEXT = frozenset({"cardiac-rgb", "obstetric-palette", "us-j2k-lossless-ybr-rct", "echo-30-frames-jpeg-ybr422"})
-# Where one of them has so much that not all of it is found: its columns and bars of settings.
+WITH_TEXT = frozenset({"cardiac-rgb", "obstetric-palette", "us-j2k-lossless-ybr-rct"})
+# Columns and bars of settings, of which not all is found.
 PANELS = {
     "obstetric-palette": (Box(0, 0, 800, 56),),
     "echo-30-frames-jpeg-ybr422": (Box(284, 0, 320, 240), Box(0, 222, 320, 240), Box(0, 0, 60, 45)),
@@ -133,11 +133,11 @@ def own_text(name: str, kind: str) -> npt.NDArray[np.bool_]:
     """Return where a background has text of its own, a little around it included."""
     frames = OWN_FRAMES[kind, name]
     name = name.rpartition(" ")[2]
-    if name not in WITH_TEXT:
-        return np.zeros(frames[0].shape[:2], np.bool_)
-    data = part10(kind, frames, "native")
-    found = examine(data, parse.parse_header(io.BytesIO(data))).boxes
-    return covered([*(box.grown(MARGIN) for box in found), *PANELS.get(name, ())], *frames[0].shape[:2])
+    known = list(PANELS.get(name, ()))
+    if name in WITH_TEXT:
+        data = part10(kind, frames, "native")
+        known += [box.grown(MARGIN) for box in examine(data, parse.parse_header(io.BytesIO(data))).boxes]
+    return covered(known, *frames[0].shape[:2])
 
 
 def _flat(samples: npt.NDArray[Any]) -> npt.NDArray[Any]:
