@@ -13,7 +13,7 @@ from typing import Final
 from django.utils.translation import gettext as _
 from zxcvbn import zxcvbn
 
-from apps.backup.age_format import NotOpenedError, new_identity, open_with, recipient_of, seal_with
+from apps.backup.age_format import NotOpenedError, TooCostlyError, new_identity, open_with, recipient_of, seal_with
 from apps.backup.errors import KitFolderError, KitKeyError, KitKindError
 from apps.backup.kit_manifest import MANIFEST
 from apps.backup.kit_places import KitPlace
@@ -78,6 +78,11 @@ def open_identity(place: KitPlace, passphrase: str) -> str:
     """Return the secret half; raises KitKeyError if the passphrase does not open it."""
     try:
         text = open_with(passphrase, b"".join(place.read(KEY))).decode("ascii")
+    except TooCostlyError:
+        raise KitKeyError(
+            _("This computer is too busy or too slow to try a passphrase on %(path)s: try again later, or elsewhere.")
+            % {"path": KEY}
+        ) from None
     except (NotOpenedError, ValueError):
         raise KitKeyError(_("The passphrase does not open %(path)s, or the file is damaged.") % {"path": KEY}) from None
     return next(line for line in text.splitlines() if not line.startswith("#"))

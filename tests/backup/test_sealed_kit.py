@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import stat
 import sys
 import zipfile
@@ -18,7 +19,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from apps.audit.models import AuditEvent
-from apps.backup import kit_key, kit_places
+from apps.backup import age_format, kit_key, kit_places
 from apps.backup.errors import KitDamagedError, KitKeyError
 from apps.backup.kit_manifest import MANIFEST
 from apps.backup.kit_places import BucketPlace, FolderPlace, KitPlace
@@ -187,6 +188,35 @@ def test_a_kit_opens_with_the_passphrase_and_age_alone_BAK_04(
     assert event.details == {"study_count": 2, "is_sealed": True}
     said = run(tmp_path / "kit", "--verify", "--clinic", "alpha", "--passphrase-file", str(passphrase_file))
     assert f"6 sealed files are whole, and so are the {len(files) - 2 + 1} files in them" in said
+
+
+def test_a_busy_computer_is_no_wrong_passphrase(monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed = pyrage.passphrase.encrypt(b"secret", PASSPHRASE)
+    costly = re.sub(rb"(-> scrypt \S+) \d+", rb"\1 30", sealed)
+    with pytest.raises(pyrage.DecryptError) as refusal:
+        pyrage.passphrase.decrypt(costly, PASSPHRASE)
+    naps: list[float] = []
+    monkeypatch.setattr(age_format, "sleep", naps.append)
+    # The library takes the moment that it times for the computer's speed, then the computer is idle again.
+    answers: list[Exception | bytes] = [refusal.value, refusal.value, b"secret"]
+
+    def decrypt(*_: object) -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(age_format.passphrase, "decrypt", decrypt)
+        assert age_format.open_with(PASSPHRASE, sealed) == b"secret"
+    assert len(naps) == 2
+    with pytest.raises(age_format.TooCostlyError):
+        age_format.open_with(PASSPHRASE, costly)
+    naps.clear()
+    with pytest.raises(age_format.NotOpenedError) as wrong:
+        age_format.open_with("another passphrase", sealed)
+    assert not isinstance(wrong.value, age_format.TooCostlyError)
+    assert naps == []
 
 
 def test_nothing_of_a_patient_is_in_the_kit_or_passes_a_disk_BAK_04(
