@@ -91,9 +91,11 @@ def test_the_encoder_ends_when_nobody_reads_on() -> None:
 
     chunks = film.make_film(endless, rate=25, size=(64, 64))
     assert next(chunks)
-    assert set(threading.enumerate()) > before
+    # Threads of another test's server may end meanwhile.
+    begun = set(threading.enumerate()) - before
+    assert begun
     chunks.close()  # type: ignore[attr-defined]
-    assert set(threading.enumerate()) == before
+    assert not begun & set(threading.enumerate())
 
 
 def test_without_an_encoder_no_film_is_made_and_that_is_said(
