@@ -63,11 +63,11 @@ TILE: Final = 12
 COLOURED: Final = 60
 COLOURS: Final = 0.01
 """A pixel whose samples differ by more has a colour; so many of them, and a picture has flow or the like in it."""
-FLOW: Final = 0.7
+FLOW: Final = 1.0
 """How many pixels the detector is given of each rendering of a picture with colours, of those of one without."""
 COARSE: Final = 0.45
 """Scale of one more look at a small picture, of the first."""
-PLAIN: Final = 0.7
+PLAIN: Final = 0.6
 """Scale of the look at the picture as it is, of that at its whiteness."""
 MAX_UNSURE: Final = 12
 """How many doubtful places are read in one picture."""
