@@ -13,8 +13,6 @@ import pyrage
 from pyrage import passphrase, x25519
 
 CHUNK_BYTES: Final = 1 << 18
-
-
 _TRIES: Final = 20
 _PAUSE: Final = 0.1
 """Seconds between two tries."""
