@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .boxes import Box, covered
+from .colours import most
 
 Picture = npt.NDArray[np.uint8]
 
@@ -38,7 +39,7 @@ def _rest(picture: Picture, blot: Box, parts: Sequence[Box]) -> Box | None:
     rows, columns = picture.shape[:2]
     cut = picture[blot.top : blot.bottom, blot.left : blot.right].reshape(blot.height, blot.width, -1).astype(np.int16)
     rest = ~covered([part.grown(2) for part in parts], rows, columns)[blot.top : blot.bottom, blot.left : blot.right]
-    away = np.abs(cut - np.median(cut, axis=(0, 1))).max(axis=2)
+    away = most(np.abs(cut - np.median(cut, axis=(0, 1))))
     down, across = np.nonzero(rest & (away > _GROUND))
     if not len(down):
         return None

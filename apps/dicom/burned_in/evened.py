@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from . import colours
+
 Picture = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.float32]
 
@@ -28,7 +30,7 @@ _PLAIN: Final = 6
 
 def evened(picture: Picture) -> Picture:
     """Return the picture with dark and bright grounds spread; the same one where there are none."""
-    most, least = (picture.max(axis=2), picture.min(axis=2)) if picture.ndim == 3 else (picture, picture)
+    most, least = colours.most(picture), colours.least(picture)
     spread = picture
     for away, is_bright in ((most, False), (255 - least, True)):
         gain, plain = _cells(away)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .boxes import Box
+from .colours import most
 
 Cut = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -93,7 +94,7 @@ def fitted(sheet: Sheet, box: Box, beyond: Reader | None) -> Box:
 def ink_of(cut: Cut) -> Ink | None:
     """Return the ink of a line that fills a cut; None where nothing in it is thin."""
     thin = _thin(cut, max(2, round(0.2 * cut.shape[0])))
-    strength = np.abs(thin).max(axis=2)
+    strength = most(np.abs(thin))
     strongest = float(np.percentile(strength, 97))
     if strongest < _FAINTEST:
         return None
@@ -139,7 +140,7 @@ def _is_ink(cut: Cut, ink: Ink, height: int) -> Mask:
     away = ink.colour - ink.ground
     # Thin letters are drawn in shades: what stands out more than the ink in the same way is ink as well.
     share = np.clip(_share(cut, ink), 1.0, 1.8)
-    near: Mask = np.abs(cut - ink.ground - share[..., None] * away).max(axis=2) < max(12.0, 0.38 * ink.contrast)
+    near: Mask = most(np.abs(cut - ink.ground - share[..., None] * away)) < max(12.0, 0.38 * ink.contrast)
     strongest = int(np.abs(away).argmax())
     thin = _thin(cut[..., strongest : strongest + 1], max(2, round(0.2 * height)))[..., 0]
     stands: Mask = thin * np.sign(away[strongest]) > 0.3 * ink.contrast

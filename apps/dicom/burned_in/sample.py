@@ -21,6 +21,8 @@ from apps.dicom.errors import Code, DecodeError
 from apps.dicom.frames import Layout, PixelIndex
 from apps.dicom.parse import Header
 
+from .colours import most
+
 Picture = npt.NDArray[np.uint8]
 Samples = npt.NDArray[Any]
 
@@ -141,7 +143,7 @@ def _of_cine(file: BinaryIO, index: PixelIndex, scale: Scale, first: dict[int, S
                 raise TooManyViewsError
             seen = picture.astype(np.int16)
     change = brightest - darkest
-    stands = (change.max(axis=2) if change.ndim == 3 else change) <= STANDING
+    stands = most(change) <= STANDING
     for n in chosen:
         yield View(picture_of(n), str(n), stands)
     if scale.has_outliers:
