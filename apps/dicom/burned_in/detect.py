@@ -16,12 +16,13 @@ import numpy.typing as npt
 from PIL import Image
 
 from .blots import without_blots
-from .boxes import Box, without_inner
+from .boxes import Box, covered, without_inner
+from .colours import least, most
 from .evened import evened
 from .ink import fitted, sheet_of
-from .lines import lines_of
-from .models import DETECTION, session
-from .plausible import READABLE, Found, is_certain, is_huge, plausible, read_beyond, read_either_way, reads_like_text
+from .lines import lines_of, outer_of
+from .models import DETECTION, at_once, session
+from .plausible import READABLE, Beyond, Found, is_certain, is_huge, plausible, read_either_way, reads_like_text
 from .reading import speaks_of
 
 Picture = npt.NDArray[np.uint8]
@@ -88,16 +89,17 @@ def find_text(picture: Picture, seeds: Sequence[str] = (), stands: npt.NDArray[n
         sure = plausible(shown, brightest(shown), certain, seeds, boxes, has_flow=number > 0)
         unsure = [each for each in found if each.score < SURE and not any(box.meets(each.box) for box in sure + boxes)]
         unsure.sort(key=lambda each: -each.score)
-        most = MAX_UNSURE if number == 0 else MAX_UNSURE // 3
-        read_ = [each.box for each in unsure[:most] if reads_like_text(read_either_way(shown, each.box), seeds)]
-        boxes += sure + read_
+        doubtful = [each.box for each in unsure[: MAX_UNSURE if number == 0 else MAX_UNSURE // 3]]
+        read_ = at_once(partial(read_either_way, shown), doubtful)
+        boxes += [*sure, *(box for box, line in zip(doubtful, read_, strict=True) if reads_like_text(line, seeds))]
     sheet = sheet_of(picture, stands)
     boxes = without_inner(without_blots(clear, boxes))
-    beyond = partial(read_beyond, clear)
     lines = lines_of(boxes)
+    # What lies in larger lines goes on nowhere that they do not.
+    whole = outer_of(lines, covered((), rows, columns))
     # The parts as well: a line may be of several inks, and be taken for plain ground where another one is.
-    parts = [fitted(sheet, box, None) for box in boxes if box not in lines]
-    whole = [fitted(sheet, line, beyond) for line in lines]
+    parts = [fitted(sheet, box, None) for box in {*boxes, *lines}.difference(whole)]
+    whole = at_once(partial(fitted, sheet, beyond=Beyond(clear)), whole)
     return without_inner([box.grown(1).within(columns, rows) for box in [*parts, *whole]])
 
 
@@ -107,8 +109,9 @@ def find_readable(picture: Picture, seeds: Sequence[str] = ()) -> list[Box]:
         return []
     boxes: list[Box] = []
     for shown, found in _found(picture, evened(picture), 0.4):
-        new = [each.box for each in found if not any(box.holds(each.box) for box in boxes)]
-        boxes += [box for box in without_inner(new) if is_readable(shown, box, seeds)]
+        new = without_inner([each.box for each in found if not any(box.holds(each.box) for box in boxes)])
+        readable = at_once(partial(is_readable, shown, seeds=seeds), new)
+        boxes += [box for box, is_text in zip(new, readable, strict=True) if is_text]
     return without_inner(boxes)
 
 
@@ -155,13 +158,13 @@ def renderings(picture: Picture, clear: Picture, effort: float = 1.0) -> list[tu
     """
     if picture.ndim == 2:
         return [(clear, looks(clear, effort))]
-    colours = picture.max(axis=2).astype(np.int16) - picture.min(axis=2) > COLOURED
+    colours = most(picture).astype(np.int16) - least(picture) > COLOURED
     if float(colours.mean()) < COLOURS:
         return [(clear, looks(clear, effort))]
-    least = clear.min(axis=2)
-    parts = looks(least, effort * FLOW)
+    white = least(clear)
+    parts = looks(white, effort * FLOW)
     scale = PLAIN * min(scale for _, scale in parts)
-    out = [(least, parts)]
+    out = [(white, parts)]
     # Letters that have a colour, or stand on one, lie where colours are.
     place = _extent(colours)
     if place is not None and effort >= 1.0:
@@ -202,7 +205,7 @@ def looks(picture: Picture, effort: float = 1.0) -> list[tuple[Box, float]]:
 
 def brightest(picture: Picture) -> Map:
     """Return the brightest of the colours of each pixel: blue letters on black are bright letters."""
-    return (picture.max(axis=2) if picture.ndim == 3 else picture).astype(np.float32)
+    return most(picture).astype(np.float32)
 
 
 def stroke_parts(grey: Map) -> list[Box]:

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from .boxes import Box
 
 COVERED: Final = 0.8
@@ -16,6 +19,17 @@ def is_part(box: Box, others: Sequence[Box]) -> bool:
         if both.width > 0 and both.height > 0 and both.area >= COVERED * box.area:
             return True
     return False
+
+
+def outer_of(boxes: Sequence[Box], taken: npt.NDArray[np.bool_]) -> list[Box]:
+    """Return the boxes, the largest first, that hardly lie in what is taken of the picture or in larger ones."""
+    taken, outer = taken.copy(), []
+    for box in sorted(boxes, key=lambda each: -each.area):
+        inside = taken[box.top : box.bottom, box.left : box.right]
+        if inside.size and float(inside.mean()) < COVERED:
+            outer.append(box)
+        inside[:] = True
+    return outer
 
 
 def is_in_line(box: Box, line: Box) -> bool:

@@ -7,11 +7,16 @@ import importlib
 import importlib.util
 import os
 import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from apps.dicom.errors import NotAvailableError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 DETECTION: Final = "ch_PP-OCRv4_det_infer.onnx"
 RECOGNITION: Final = "ch_PP-OCRv4_rec_infer.onnx"
@@ -26,6 +31,20 @@ def limit_threads(count: int) -> None:
     """Let models loaded from now on use so many threads; for a process that is one of several."""
     global _threads
     _threads = max(1, count)
+
+
+def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return what the work makes of each item, in their order, by as many threads as a model may use."""
+    return list(map(work, items) if _threads == 1 else _pool(_threads).map(work, items))
+
+
+@cache
+def _pool(count: int) -> ThreadPoolExecutor:
+    """Return so many threads, all of them started: a confined child can start none later."""
+    pool = ThreadPoolExecutor(count)
+    all_there = threading.Barrier(count)
+    list(pool.map(lambda _: all_there.wait(), range(count)))
+    return pool
 
 
 def is_installed() -> bool:
@@ -50,7 +69,8 @@ def _loaded(name: str) -> Any:
     # Imported here and nowhere else: it is heavy, and most processes never look at a pixel.
     runtime = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
-    options.intra_op_num_threads = _threads
+    # A line is too small to be shared out: several are read at once instead.
+    options.intra_op_num_threads = 1 if name == RECOGNITION else _threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     # Idle threads sleep: others need the processor.

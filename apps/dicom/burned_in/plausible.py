@@ -1,13 +1,15 @@
 """Whether what the detector found is text: it stands on plain ground, it can be read, or it goes on a line that can."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from .boxes import Box, covered
-from .lines import COVERED, is_in_line
+from .lines import COVERED, is_in_line, outer_of
+from .models import at_once
 from .reading import Line, read, speaks_of
 
 Picture = npt.NDArray[np.uint8]
@@ -58,10 +60,13 @@ def plausible(
     """Leave out what is not text: edges of bones, flow in colours, soft shapes. Nobody could read anything there."""
     kept: list[Box] = []
     left: list[Box] = []
-    unread = MAX_READ
-    taken = covered(known, *picture.shape[:2])
     # The largest first: what lies within a line that was kept is a part of it, within one that was not it may be one.
-    for each in sorted(found, key=lambda one: -one.box.area):
+    found = sorted(found, key=lambda one: -one.box.area)
+    taken = covered(known, *picture.shape[:2])
+    alone = {each.box for each in found if _stands_alone(grey, each)}
+    outer = [box for box in outer_of([each.box for each in found], taken) if box not in alone][:MAX_READ]
+    lines = dict(zip(outer, at_once(partial(read_either_way, picture), outer), strict=True))
+    for each in found:
         inside = taken[each.box.top : each.box.bottom, each.box.left : each.box.right]
         if inside.size and float(inside.mean()) >= COVERED:
             # Not read again; what little of it stands out belongs to the line too.
@@ -72,10 +77,12 @@ def plausible(
             # One letter at most, which would not be believed there.
             left.append(each.box)
             continue
-        is_text = _stands_alone(grey, each)
+        is_text = each.box in alone
+        if not is_text and each.box not in lines and len(lines) < MAX_READ:
+            lines[each.box] = read_either_way(picture, each.box)
         if not is_text:
-            unread -= 1
-            is_text = unread < 0 or _is_plausible(picture, grey, each, seeds, has_flow=has_flow)
+            line = lines.get(each.box)
+            is_text = line is None or _is_plausible(picture, grey, each, line, seeds, has_flow=has_flow)
         if is_text:
             kept.append(each.box)
             inside[:] = True
@@ -105,10 +112,11 @@ def _stands_alone(grey: Map, found: Found) -> bool:
     return stands_out and float(is_plain.mean()) > 0.9 and float((np.abs(cut - ground) <= 6).mean()) > 0.4
 
 
-def _is_plausible(picture: Picture, grey: Map, found: Found, seeds: Sequence[str], *, has_flow: bool = False) -> bool:
+def _is_plausible(
+    picture: Picture, grey: Map, found: Found, line: Line, seeds: Sequence[str], *, has_flow: bool = False
+) -> bool:
     box = found.box
     rows, columns = picture.shape[:2]
-    line = read_either_way(picture, box)
     count = len(line.letters)
     is_large = min(box.width, box.height) > max(LARGE_LETTERS, min(rows, columns) // 20)
     is_long = max(box.width, box.height) > 3.5 * min(box.width, box.height) and found.score > 0.9
@@ -161,30 +169,45 @@ def read_either_way(picture: Picture, box: Box) -> Line:
     return max((read(np.ascontiguousarray(np.rot90(cut, turns))) for turns in ways), key=lambda line: line.confidence)
 
 
-def read_beyond(picture: Picture, box: Box, is_vertical: bool, way: int) -> int:
-    """Return how far letters go on behind a line (``way`` 1) or before it (-1), in pixels: what a reader sees there."""
-    begin, end, high, limit = (
-        (box.top, box.bottom, box.width, picture.shape[0])
-        if is_vertical
-        else (box.left, box.right, box.height, picture.shape[1])
-    )
-    turns = 0
-    if is_vertical:
-        cut = picture[box.top : box.bottom, box.left : box.right]
-        turns = max((1, 3), key=lambda way: read(np.ascontiguousarray(np.rot90(cut, way))).confidence)
+class Beyond:
+    """Where letters of a picture go on behind what was found of their line."""
 
-    def letters(first: int, last: int) -> list[tuple[float, float, bool]]:
-        """Return where letters stand from the first to the last pixel along the line, how sure, and if not signs."""
-        part = picture[first:last, box.left : box.right] if is_vertical else picture[box.top : box.bottom, first:last]
-        line = read(np.ascontiguousarray(np.rot90(part, turns)))
-        return [
-            (first + (last - first) * (1 - place if turns == 3 else place), sure, letter.isalnum())
-            for letter, place, sure in line.letters_at
-            if sure >= BEYOND_GUESS
-        ]
+    def __init__(self, picture: Picture) -> None:
+        self._picture = picture
+        self._turns: dict[Box, int] = {}
 
-    edge = end if way > 0 else begin
-    return abs(_walked(letters, edge, way, high, limit) - edge)
+    def __call__(self, box: Box, is_vertical: bool, way: int) -> int:
+        """Return how far letters go on behind a line (``way`` 1) or before it (-1), in pixels: as far as one reads."""
+        picture = self._picture
+        begin, end, high, limit = (
+            (box.top, box.bottom, box.width, picture.shape[0])
+            if is_vertical
+            else (box.left, box.right, box.height, picture.shape[1])
+        )
+        turns = self._turns_of(box) if is_vertical else 0
+
+        def letters(first: int, last: int) -> list[tuple[float, float, bool]]:
+            """Return where letters stand from the first to the last pixel of the line, how sure, and if not signs."""
+            part = (
+                picture[first:last, box.left : box.right] if is_vertical else picture[box.top : box.bottom, first:last]
+            )
+            line = read(np.ascontiguousarray(np.rot90(part, turns)))
+            return [
+                (first + (last - first) * (1 - place if turns == 3 else place), sure, letter.isalnum())
+                for letter, place, sure in line.letters_at
+                if sure >= BEYOND_GUESS
+            ]
+
+        edge = end if way > 0 else begin
+        return abs(_walked(letters, edge, way, high, limit) - edge)
+
+    def _turns_of(self, box: Box) -> int:
+        """Return by how many quarters a vertical line is turned to be read: from below or from above."""
+        if box not in self._turns:
+            cut = self._picture[box.top : box.bottom, box.left : box.right]
+            sure = {turns: read(np.ascontiguousarray(np.rot90(cut, turns))).confidence for turns in (1, 3)}
+            self._turns[box] = max(sure, key=lambda turns: sure[turns])
+        return self._turns[box]
 
 
 def _walked(

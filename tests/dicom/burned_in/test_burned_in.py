@@ -20,7 +20,7 @@ from apps.dicom.burned_in.blots import without_blots
 from apps.dicom.burned_in.boxes import Box, covered, without_inner
 from apps.dicom.burned_in.cleaner import TextCleaner, examine, supervised
 from apps.dicom.burned_in.lines import lines_of
-from apps.dicom.burned_in.plausible import read_beyond
+from apps.dicom.burned_in.plausible import Beyond
 from apps.dicom.deidentify import NeedsReviewError, PixelJob
 from apps.dicom.parse import Header
 from tests.dicom.burned_in import measure, planted
@@ -250,7 +250,7 @@ def test_a_line_goes_on_as_far_as_it_can_be_read(turns: int) -> None:
     if turns:
         middle = Box(box.left, box.top + 50, box.right, box.bottom - 50)
     for way in (-1, 1):
-        assert 40 <= read_beyond(picture, middle, bool(turns), way) <= 70
+        assert 40 <= Beyond(picture)(middle, bool(turns), way) <= 70
 
 
 def test_lines_are_whole_whatever_the_detector_cut_them_into() -> None:
