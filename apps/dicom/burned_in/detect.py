@@ -21,7 +21,7 @@ from .colours import least, most
 from .evened import evened
 from .ink import fitted, sheet_of
 from .lines import lines_of, outer_of
-from .models import DETECTION, at_once, session
+from .models import DETECTION, at_once, planes_of, session
 from .plausible import READABLE, Beyond, Found, is_certain, is_huge, plausible, read_either_way, reads_like_text
 from .reading import speaks_of
 
@@ -301,11 +301,9 @@ def _detected(picture: Picture, scale: float) -> list[Found]:
     rows, columns = picture.shape[:2]
     high, wide = (max(32, round(side * scale / 32) * 32) for side in (rows, columns))
     filter_ = Image.Resampling.BICUBIC if scale >= 1 else Image.Resampling.BOX
-    sized = Image.fromarray(np.ascontiguousarray(picture)).convert("RGB").resize((wide, high), filter_)
-    samples = np.asarray(sized, dtype=np.float32) * (2 / 255) - 1
-    samples = np.pad(samples, ((RIM, RIM), (RIM, RIM), (0, 0)), mode="edge")
+    samples = np.pad(planes_of(picture, wide, high, filter_), ((0, 0), (RIM, RIM), (RIM, RIM)), mode="edge")
     model = session(DETECTION)
-    [answer] = model.run(None, {model.get_inputs()[0].name: np.ascontiguousarray(samples.transpose(2, 0, 1)[None])})
+    [answer] = model.run(None, {model.get_inputs()[0].name: samples[None]})
     across, down = wide / columns, high / rows
     found = []
     for box, score in components(answer[0, 0, RIM:-RIM, RIM:-RIM], PIXEL_THRESHOLD):

@@ -13,6 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
 from apps.dicom.errors import NotAvailableError
 
 Item = TypeVar("Item")
@@ -31,6 +35,15 @@ def limit_threads(count: int) -> None:
     """Let models loaded from now on use so many threads; for a process that is one of several."""
     global _threads
     _threads = max(1, count)
+
+
+def planes_of(
+    picture: npt.NDArray[np.uint8], columns: int, rows: int, resample: Image.Resampling
+) -> npt.NDArray[np.float32]:
+    """Return a picture in another size as the models take it: three planes (3, rows, columns), from -1 to 1."""
+    sized = np.asarray(Image.fromarray(np.ascontiguousarray(picture)).resize((columns, rows), resample), np.float32)
+    sized = sized * (2 / 255) - 1
+    return np.broadcast_to(sized, (3, rows, columns)) if sized.ndim == 2 else sized.transpose(2, 0, 1)
 
 
 def at_once(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
@@ -53,7 +66,7 @@ def is_installed() -> bool:
 
 
 def session(name: str) -> Any:
-    """Return the loaded model with this file name; the first time takes half a second.
+    """Return the loaded model with this file name; the first time takes a second.
 
     Raises ``NotAvailableError`` where the package is not installed.
     """
@@ -61,13 +74,21 @@ def session(name: str) -> Any:
         return _loaded(name)
 
 
+def file_of(name: str) -> Path:
+    """Return where a model is; raises ``NotAvailableError`` where the package is not installed."""
+    if not is_installed():
+        raise NotAvailableError
+    found = importlib.util.find_spec(_PACKAGE)
+    folders = (found and found.submodule_search_locations) or ()
+    return Path(next(iter(folders))) / "models" / name
+
+
 @cache
 def _loaded(name: str) -> Any:
-    found = importlib.util.find_spec(_PACKAGE)
-    if found is None or not found.submodule_search_locations or importlib.util.find_spec("onnxruntime") is None:
-        raise NotAvailableError
-    # Imported here and nowhere else: it is heavy, and most processes never look at a pixel.
+    path = file_of(name)
+    # Imported here and nowhere else: they are heavy, and most processes never look at a pixel.
     runtime = importlib.import_module("onnxruntime")
+    fused = importlib.import_module(".fused", __package__).fused
     options = runtime.SessionOptions()
     # A line is too small to be shared out: several are read at once instead.
     options.intra_op_num_threads = 1 if name == RECOGNITION else _threads
@@ -75,5 +96,4 @@ def _loaded(name: str) -> Any:
     options.log_severity_level = 4
     # Idle threads sleep: others need the processor.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    path = Path(next(iter(found.submodule_search_locations))) / "models" / name
-    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(fused(path), options, providers=["CPUExecutionProvider"])

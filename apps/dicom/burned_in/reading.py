@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .models import RECOGNITION, session
+from .models import RECOGNITION, planes_of, session
 
 _HEIGHT: Final = 48
 _MAX_WIDTH: Final = 320
@@ -43,10 +43,10 @@ def read(picture: npt.NDArray[np.uint8]) -> Line:
         begin = (columns - most) // 2
         picture, columns = picture[:, begin : begin + most], most
     width = max(_HEIGHT, round(columns * _HEIGHT / rows))
-    line = Image.fromarray(picture).convert("RGB").resize((width, _HEIGHT), Image.Resampling.BICUBIC)
-    samples = np.asarray(line, dtype=np.float32)[..., ::-1] * (2 / 255) - 1
+    # This model was trained with blue first.
+    samples = np.ascontiguousarray(planes_of(picture, width, _HEIGHT, Image.Resampling.BICUBIC)[::-1])
     model = session(RECOGNITION)
-    [scores] = model.run(None, {model.get_inputs()[0].name: np.ascontiguousarray(samples.transpose(2, 0, 1)[None])})
+    [scores] = model.run(None, {model.get_inputs()[0].name: samples[None]})
     best = scores[0].argmax(axis=1)
     sure = scores[0].max(axis=1)
     # Connectionist temporal classification: repeats are one letter, class 0 is the gap between letters.
