@@ -27,6 +27,8 @@ _STRONG: Final = 60.0
 """Letters that stand out less are looked for only where nothing else does."""
 _CLEAN: Final = 0.008
 """So few, and even what stands further off along the line belongs to it."""
+_NOTHING: Final = 0.001
+"""So few, and nothing but the line is drawn in that ink."""
 _PLAIN: Final = 0.25
 """What stands out by less of the contrast of the ink is ground,"""
 _EVEN: Final = 10.0
@@ -175,7 +177,10 @@ def _followed(sheet: Sheet, box: Box, ink: Ink, beyond: Reader) -> Box:
     usual = amounts[box.left - left : box.right - left]
     # A column of a line of text is never full from top to bottom: that would be an edge, or a frame.
     is_letter = (amounts > 0) & (amounts <= max(2, min(int(usual.max(initial=0)), int(0.8 * box.height))))
-    gap = max(2, round((0.9 if beside < _CLEAN else 0.8) * box.height))
+    # Where nothing else is drawn like that, two spaces are no end.
+    is_alone = beside < _NOTHING and ink.contrast > _STRONG
+    space = 2.2 if is_alone else 0.9 if beside < _CLEAN else 0.8
+    gap = max(2, round(space * box.height))
     # Where such strokes are elsewhere too, a chain of them may lead anywhere.
     near = reach if beside < _CLEAN else 9 * box.height // 5
     enough = round(0.6 * box.height)
@@ -187,7 +192,7 @@ def _followed(sheet: Sheet, box: Box, ink: Ink, beyond: Reader) -> Box:
         side = slice(box.right - left, None) if way > 0 else slice(0, box.left - left)
         away, may_be = amounts[side][::way], is_letter[side][::way]
         reached = 0 if is_meaningless else _reach(away, may_be, gap, near, float(usual.mean()))
-        if not is_even:
+        if not (is_even or is_alone):
             reached = min(reached, _FAR * box.height)
         if beside > _CLEAN and (reached > enough or away[: 2 * box.height].any()):
             # Among other strokes a chain is believed as far as letters can be read, or for the rest of one.

@@ -233,6 +233,18 @@ def test_tissue_above_and_below_a_line_is_not_taken_and_another_ink_on_it_is() -
     assert held(second, [ink.fitted(ink.sheet_of(two), first.joined(second).grown(3), None)])
 
 
+def test_a_line_in_an_ink_that_nothing_else_has_goes_on_over_two_spaces_in_tissue() -> None:
+    letters, box = written("House  23:21", 0, 255)
+    _, first = written("House", 0, 255)
+    tissue = np.random.default_rng(3).integers(20, 70, (240, 320, 1), np.uint8).repeat(3, axis=2)
+    picture = np.where(letters[..., None] > 96, np.array([0, 250, 0], np.uint8), tissue)
+    # Only what stands there tells: nobody reads on.
+    assert held(box, [ink.fitted(ink.sheet_of(picture), first, lambda *_: 0)])
+    # In the grey of the tissue's own strokes it is not believed so far.
+    grey = np.where(letters > 96, 90, tissue[..., 0])
+    assert not held(box, [ink.fitted(ink.sheet_of(grey), first, lambda *_: 0)])
+
+
 @pytest.mark.parametrize("turns", [1, 3])
 def test_vertical_lines_are_found_from_the_letters_that_are_seen(turns: int) -> None:
     picture, box = written("Canary Zerlina 22:50", 40, 220, turns=turns)
