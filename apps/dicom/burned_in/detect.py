@@ -42,8 +42,6 @@ RIM: Final = 16
 OVERVIEW: Final = 400_000
 STROKES: Final = 800_000
 """And so many for a large film as a whole, and for its parts with strokes, where small letters are looked for."""
-TURNED: Final = 0.8
-"""Scale of the turned look, of that of the upright one."""
 WIDE: Final = 2.0
 """What is wider, of its height, is a horizontal line; all else may be a letter of a vertical one, or some of them."""
 ALONG: Final = 12
@@ -119,16 +117,15 @@ def _found(picture: Picture, clear: Picture, effort: float) -> Iterator[tuple[Pi
     """Yield what the detector finds, and what it was shown: the picture, and where it has colours its whiteness too."""
     for shown, parts in renderings(picture, clear, effort):
         found: list[Found] = []
-        for part, scale in parts:
-            upright = _look(shown, part, scale)
-            found += upright
-            is_slim = part.height > part.width and part.area <= SLIM
-            columns = [part] if is_slim else columns_of([each.box for each in upright], part)
-            for column in columns:
-                found += _look_turned(shown, column, scale * TURNED)
         if effort >= 1.0 and shown.shape[0] * shown.shape[1] <= LARGE:
             # Large letters, and small ones on flow, are found when they are small.
             found += _look(shown, *_coarse(parts))
+        for part, scale in parts:
+            found += _look(shown, part, scale)
+            is_slim = part.height > part.width and part.area <= SLIM
+            columns = [part] if is_slim else columns_of([each.box for each in found if part.meets(each.box)], part)
+            for column in columns:
+                found += _look_turned(shown, column, scale)
         yield shown, found
 
 
