@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from apps.dicom.burned_in.models import limit_threads
+from apps.dicom.burned_in.models import DETECTION, RECOGNITION, limit_threads, session
 from tests.dicom.burned_in import measure, planted
 
 
@@ -22,6 +22,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     limit_threads(chosen.threads)
+    # Loaded once in the life of a process: no part of the time of a frame.
+    for name in (DETECTION, RECOGNITION):
+        session(name)
     total = measure.Score()
     for kind in chosen.kinds:
         for name, frames in planted.backgrounds(kind, chosen.samples):
