@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import BinaryIO, Final
 
 from apps.dicom.deidentify.errors import NeedsReviewError, Reason
 from apps.dicom.deidentify.pixels import CleanedPixels, PixelJob
@@ -37,7 +37,7 @@ def words_of(header: Header) -> tuple[str, ...]:
     return tuple(word for word in words if word)
 
 
-def examine(data: bytes, header: Header, words: Sequence[str] = ()) -> Examination:
+def examine(file: BinaryIO, header: Header, words: Sequence[str] = ()) -> Examination:
     """Look at an instance; ``words`` are what its header says of the patient.
 
     Raises ``DicomError`` for pixels that cannot be decoded, ``NeedsReviewError`` for a video and for frames that differ
@@ -51,7 +51,7 @@ def examine(data: bytes, header: Header, words: Sequence[str] = ()) -> Examinati
     boxes = [box.within(columns, rows) for box in rules.device_boxes(header)]
     strips = rules.outside_regions(header)
     try:
-        for view in sample.views(sample.as_file(data), header):
+        for view in sample.views(file, header):
             picture = view.picture
             if strips and not boxes:
                 strips = _believable(strips, picture)
@@ -87,7 +87,7 @@ class TextCleaner:
         """
         header = job.header
         if self.approved is not None:
-            return clean_frames(sample.as_file(job.data), header, self.approved) if self.approved else None
+            return clean_frames(sample.File(job.data), header, self.approved) if self.approved else None
         if not rules.may_hold_text(header):
             return None
         doubts = rules.doubts(header)
@@ -103,11 +103,12 @@ class TextCleaner:
 
     @staticmethod
     def _cleaned(job: PixelJob, header: Header) -> CleanedPixels | None:
-        boxes = list(examine(job.data, header, job.words).boxes)
+        file = sample.File(job.data)
+        boxes = list(examine(file, header, job.words).boxes)
         if not boxes:
             return None
         for _ in range(_ROUNDS):
-            cleaned = clean_frames(sample.as_file(job.data), header, boxes)
+            cleaned = clean_frames(file, header, boxes)
             residue = look_again(cleaned, job)
             if not residue:
                 return cleaned
@@ -119,7 +120,7 @@ def look_again(cleaned: CleanedPixels, job: PixelJob) -> list[Box]:
     """Return what can still be read in cleaned frames, decoded anew: the second pass, at another scale."""
     file, header = reopened(cleaned, job.header)
     found: list[Box] = []
-    for view in sample.views(file, header, source=sample.as_file(job.data)):
+    for view in sample.views(file, header, source=sample.File(job.data)):
         found += detect.find_readable(view.picture, job.words)
     return without_inner(found)
 

@@ -44,6 +44,12 @@ class View:
     """Of a cine: which pixels hardly change from frame to frame."""
 
 
+class File(io.BytesIO):
+    """An instance as a file, with the frame decoded last: an only one is looked at, and cleaned as often as needed."""
+
+    last: tuple[int, Samples] | None = None
+
+
 _is_limited = False
 
 
@@ -61,6 +67,8 @@ def samples_of(file: BinaryIO, index: PixelIndex, n: int) -> Samples:
     """Return frame ``n`` (from 1) as numbers; compressed ones are decoded in a limited child process, colour as RGB."""
     if not index.is_encapsulated:
         return pixels.read_frame(file, index, n).samples
+    if isinstance(file, File) and file.last is not None and file.last[0] == n:
+        return file.last[1]
     declared = index.format
     data = (decode if _is_limited else limited).decode_frame(file, index, n)
     count = declared.rows * declared.columns * declared.samples_per_pixel
@@ -69,7 +77,10 @@ def samples_of(file: BinaryIO, index: PixelIndex, n: int) -> Samples:
         raise DecodeError(Code.UNDECODABLE)
     kind = np.dtype(f"<{'i' if declared.pixel_representation else 'u'}{width}")
     shape = (declared.rows, declared.columns, declared.samples_per_pixel)
-    return np.frombuffer(data, kind).reshape(shape if declared.samples_per_pixel > 1 else shape[:2])
+    samples = np.frombuffer(data, kind).reshape(shape if declared.samples_per_pixel > 1 else shape[:2])
+    if isinstance(file, File):
+        file.last = n, samples
+    return samples
 
 
 class Scale:
@@ -151,11 +162,6 @@ def _of_cine(file: BinaryIO, index: PixelIndex, scale: Scale, first: dict[int, S
     yield View(brightest, "brightest", stands)
     yield View(darkest, "darkest", stands)
     yield View((total / count).astype(np.uint8), "mean", stands)
-
-
-def as_file(data: bytes) -> BinaryIO:
-    """Return bytes as a file."""
-    return io.BytesIO(data)
 
 
 def is_stream(index: PixelIndex) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator
 from functools import lru_cache
@@ -45,12 +44,12 @@ def _mapper(key: bytes) -> Mapper:
 
 def propose(file: BinaryIO, arguments: dict[str, Any]) -> Result:
     """Return where text is in an instance, and what is doubtful about it."""
-    data = file.read()
-    header = parse_header(io.BytesIO(data))
+    instance = sample.File(file.read())
+    header = parse_header(instance)
     boxes: tuple[Box, ...] = ()
     try:
         if header.has_pixels:
-            boxes = cleaner.examine(data, header, cleaner.words_of(header)).boxes
+            boxes = cleaner.examine(instance, header, cleaner.words_of(header)).boxes
     except DicomError:
         # A video, or damaged: shown without a proposal, or not at all.
         boxes = ()

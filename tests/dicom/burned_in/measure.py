@@ -136,7 +136,7 @@ def own_text(name: str, kind: str) -> npt.NDArray[np.bool_]:
     known = list(PANELS.get(name, ()))
     if name in WITH_TEXT:
         data = part10(kind, frames, "native")
-        known += [box.grown(MARGIN) for box in examine(data, parse.parse_header(io.BytesIO(data))).boxes]
+        known += [box.grown(MARGIN) for box in examine(io.BytesIO(data), parse.parse_header(io.BytesIO(data))).boxes]
     return covered(known, *frames[0].shape[:2])
 
 

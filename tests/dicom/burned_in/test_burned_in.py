@@ -149,7 +149,7 @@ def test_devices_and_ultrasound_regions_say_where_no_anatomy_is() -> None:
     assert Box(0, 60, 100, 460) in strips
     # Regions that would cover an image are not believed.
     bright = changed(with_region, PixelData=bytes([200]) * (480 * 640))
-    assert not set(strips) & set(examine(bright, header_of(bright)).boxes)
+    assert not set(strips) & set(examine(io.BytesIO(bright), header_of(bright)).boxes)
 
 
 def test_boxes_within_others_go_and_regions_are_found_by_runs() -> None:
