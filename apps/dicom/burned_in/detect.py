@@ -296,14 +296,16 @@ def _look_turned(picture: Picture, part: Box, scale: float) -> list[Found]:
 def _detected(picture: Picture, scale: float) -> list[Found]:
     """Run the detector; return what it found in pixels of the picture."""
     rows, columns = picture.shape[:2]
-    high, wide = (max(32, round(side * scale / 32) * 32) for side in (rows, columns))
+    high, wide = (max(1, round(side * scale)) for side in (rows, columns))
     filter_ = Image.Resampling.BICUBIC if scale >= 1 else Image.Resampling.BOX
-    samples = np.pad(planes_of(picture, wide, high, filter_), ((0, 0), (RIM, RIM), (RIM, RIM)), mode="edge")
+    # The model takes multiples of 32: there is more around rather than another shape.
+    rims = [(RIM, RIM + -(side + 2 * RIM) % 32) for side in (high, wide)]
+    samples = np.pad(planes_of(picture, wide, high, filter_), ((0, 0), *rims), mode="edge")
     model = session(DETECTION)
     [answer] = model.run(None, {model.get_inputs()[0].name: samples[None]})
     across, down = wide / columns, high / rows
     found = []
-    for box, score in components(answer[0, 0, RIM:-RIM, RIM:-RIM], PIXEL_THRESHOLD):
+    for box, score in components(answer[0, 0, RIM : RIM + high, RIM : RIM + wide], PIXEL_THRESHOLD):
         if min(box.width, box.height) < MIN_SIDE or score < UNSURE:
             continue
         # Undo the shrinking the detector was trained with (Liao et al. 2020, section 3.4).
