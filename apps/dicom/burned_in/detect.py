@@ -16,11 +16,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from .blots import without_blots
-from .boxes import Box, covered, without_inner
+from .boxes import Box, without_inner
 from .colours import least, most
 from .evened import evened
 from .ink import fitted, sheet_of
-from .lines import lines_of, outer_of
+from .lines import leading, lines_of
 from .models import DETECTION, at_once, planes_of, session
 from .plausible import READABLE, Beyond, Found, is_certain, is_huge, plausible, read_either_way, reads_like_text
 from .reading import speaks_of
@@ -38,7 +38,7 @@ MIN_SIDE: Final = 3
 BUDGET: Final = 1_250_000
 MAX_SCALE: Final = 2.5
 RIM: Final = 16
-"""So many pixels are put around what the detector is given: it does not see letters at an edge."""
+"""At least so many pixels are put around what the detector is given: it does not see letters at an edge."""
 OVERVIEW: Final = 400_000
 STROKES: Final = 800_000
 """And so many for a large film as a whole, and for its parts with strokes, where small letters are looked for."""
@@ -93,8 +93,7 @@ def find_text(picture: Picture, seeds: Sequence[str] = (), stands: npt.NDArray[n
     sheet = sheet_of(picture, stands)
     boxes = without_inner(without_blots(clear, boxes))
     lines = lines_of(boxes)
-    # What lies in larger lines goes on nowhere that they do not.
-    whole = outer_of(lines, covered((), rows, columns))
+    whole = leading(lines, rows, columns)
     # The parts as well: a line may be of several inks, and be taken for plain ground where another one is.
     parts = [fitted(sheet, box, None) for box in {*boxes, *lines}.difference(whole)]
     whole = at_once(partial(fitted, sheet, beyond=Beyond(clear)), whole)
@@ -120,13 +119,14 @@ def _found(picture: Picture, clear: Picture, effort: float) -> Iterator[tuple[Pi
         if effort >= 1.0 and shown.shape[0] * shown.shape[1] <= LARGE:
             # Large letters, and small ones on flow, are found when they are small.
             found += _look(shown, *_coarse(parts))
+        turned: list[Found] = []
         for part, scale in parts:
             found += _look(shown, part, scale)
             is_slim = part.height > part.width and part.area <= SLIM
             columns = [part] if is_slim else columns_of([each.box for each in found if part.meets(each.box)], part)
             for column in columns:
-                found += _look_turned(shown, column, scale)
-        yield shown, found
+                turned += _look_turned(shown, column, scale)
+        yield shown, found + turned
 
 
 def columns_of(boxes: Sequence[Box], part: Box) -> list[Box]:

@@ -22,7 +22,7 @@ _RULES: Final = (
 
 
 def fused(path: Path) -> bytes:
-    """Return the model in a file, fused; in a quarter of a second."""
+    """Return the model in a file, fused; in half a second at most."""
     model = version_converter.convert_version(onnx.load(path), _OPERATORS)
     for rules in _RULES:
         model = rewrite(model, pattern_rewrite_rules=rules)

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from . import colours
 from .boxes import Box
-from .colours import most
 
 Cut = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -96,14 +96,14 @@ def fitted(sheet: Sheet, box: Box, beyond: Reader | None) -> Box:
 def ink_of(cut: Cut) -> Ink | None:
     """Return the ink of a line that fills a cut; None where nothing in it is thin."""
     thin = _thin(cut, max(2, round(0.2 * cut.shape[0])))
-    strength = most(np.abs(thin))
+    strength = colours.most(np.abs(thin))
     strongest = float(np.percentile(strength, 97))
     if strongest < _FAINTEST:
         return None
     is_stroke = strength > 0.5 * strongest
-    colours, weights = cut[is_stroke], strength[is_stroke] ** 2
+    drawn, weights = cut[is_stroke], strength[is_stroke] ** 2
     # The fullest of the cells of a coarse colour cube, each taken together with its neighbours.
-    cells = np.minimum(colours.astype(np.int64) // 16, 15)
+    cells = np.minimum(drawn.astype(np.int64) // 16, 15)
     sums: npt.NDArray[np.float64] = np.zeros((16,) * cut.shape[2])
     np.add.at(sums, tuple(cells.T), weights)
     for axis in range(sums.ndim):
@@ -113,8 +113,8 @@ def ink_of(cut: Cut) -> Ink | None:
         before[axis], middle[axis], after[axis] = slice(0, -2), slice(1, -1), slice(2, None)
         sums = padded[tuple(before)] + padded[tuple(middle)] + padded[tuple(after)]
     centre = np.array(np.unravel_index(int(sums.argmax()), sums.shape)) * 16 + 8
-    near = np.abs(colours - centre).max(axis=1) <= 24
-    colour = np.median(colours[near] if near.any() else colours, axis=0).astype(np.float32)
+    near = np.abs(drawn - centre).max(axis=1) <= 24
+    colour = np.median(drawn[near] if near.any() else drawn, axis=0).astype(np.float32)
     is_other = strength < 0.25 * strongest
     ground = np.median(cut[is_other] if is_other.any() else cut.reshape(-1, cut.shape[2]), axis=0).astype(np.float32)
     contrast = float(np.abs(colour - ground).max())
@@ -142,7 +142,7 @@ def _is_ink(cut: Cut, ink: Ink, height: int) -> Mask:
     away = ink.colour - ink.ground
     # Thin letters are drawn in shades: what stands out more than the ink in the same way is ink as well.
     share = np.clip(_share(cut, ink), 1.0, 1.8)
-    near: Mask = most(np.abs(cut - ink.ground - share[..., None] * away)) < max(12.0, 0.38 * ink.contrast)
+    near: Mask = colours.most(np.abs(cut - ink.ground - share[..., None] * away)) < max(12.0, 0.38 * ink.contrast)
     strongest = int(np.abs(away).argmax())
     thin = _thin(cut[..., strongest : strongest + 1], max(2, round(0.2 * height)))[..., 0]
     stands: Mask = thin * np.sign(away[strongest]) > 0.3 * ink.contrast

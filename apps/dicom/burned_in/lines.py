@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from .boxes import Box
+from .boxes import Box, covered
 
 COVERED: Final = 0.8
 """A box of which so much lies in another is not looked at by itself."""
@@ -30,6 +30,23 @@ def outer_of(boxes: Sequence[Box], taken: npt.NDArray[np.bool_]) -> list[Box]:
             outer.append(box)
         inside[:] = True
     return outer
+
+
+def leading(lines: Sequence[Box], rows: int, columns: int) -> list[Box]:
+    """Return the lines, the largest first, that are not all but in larger ones of about their height.
+
+    Letters of lines that lie above each other are found once more as a line across. In a much higher box, of several
+    lines, a line is still one of its own.
+    """
+    lines = sorted(lines, key=lambda each: -each.area)
+    leading_ = []
+    for number, line in enumerate(lines):
+        high = min(line.width, line.height)
+        like = [each for each in lines[:number] if each.meets(line) and min(each.width, each.height) < 1.5 * high]
+        inside = covered(like, rows, columns)[line.top : line.bottom, line.left : line.right]
+        if not like or float(inside.mean()) < COVERED:
+            leading_.append(line)
+    return leading_
 
 
 def is_in_line(box: Box, line: Box) -> bool:

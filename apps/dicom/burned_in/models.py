@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 DETECTION: Final = "ch_PP-OCRv4_det_infer.onnx"
 RECOGNITION: Final = "ch_PP-OCRv4_rec_infer.onnx"
 _PACKAGE: Final = "rapidocr_onnxruntime"
+_NEEDED: Final = (_PACKAGE, "onnxruntime", "onnx", "onnxscript")
 _MAX_THREADS: Final = 2
 
 _lock = threading.Lock()
@@ -32,7 +33,7 @@ _threads = min(_MAX_THREADS, os.cpu_count() or 1)
 
 
 def limit_threads(count: int) -> None:
-    """Let models loaded from now on use so many threads; for a process that is one of several."""
+    """Use so many threads: for models that are not loaded yet, and for work at once. For a process of several."""
     global _threads
     _threads = max(1, count)
 
@@ -60,9 +61,13 @@ def _pool(count: int) -> ThreadPoolExecutor:
     return pool
 
 
+# Threads do not go along into a forked process: it starts its own.
+os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def is_installed() -> bool:
     """Say whether the models and what runs them are there, without loading anything."""
-    return all(importlib.util.find_spec(name) is not None for name in (_PACKAGE, "onnxruntime"))
+    return all(importlib.util.find_spec(name) is not None for name in _NEEDED)
 
 
 def session(name: str) -> Any:

@@ -63,9 +63,9 @@ def plausible(
     # The largest first: what lies within a line that was kept is a part of it, within one that was not it may be one.
     found = sorted(found, key=lambda one: -one.box.area)
     taken = covered(known, *picture.shape[:2])
-    alone = {each.box for each in found if _stands_alone(grey, each)}
-    outer = [box for box in outer_of([each.box for each in found], taken) if box not in alone][:MAX_READ]
-    lines = dict(zip(outer, at_once(partial(read_either_way, picture), outer), strict=True))
+    outer = set(outer_of([each.box for each in found], taken))
+    ahead = [each.box for each in found if each.box in outer and not _is_known(grey, each, has_flow)][:MAX_READ]
+    lines = dict(zip(ahead, at_once(partial(read_either_way, picture), ahead), strict=True))
     for each in found:
         inside = taken[each.box.top : each.box.bottom, each.box.left : each.box.right]
         if inside.size and float(inside.mean()) >= COVERED:
@@ -73,14 +73,13 @@ def plausible(
             kept.append(each.box)
             inside[:] = True
             continue
-        if has_flow and max(each.box.width, each.box.height) < 1.3 * min(each.box.width, each.box.height):
-            # One letter at most, which would not be believed there.
+        if has_flow and _is_square(each.box):
             left.append(each.box)
             continue
-        is_text = each.box in alone
-        if not is_text and each.box not in lines and len(lines) < MAX_READ:
-            lines[each.box] = read_either_way(picture, each.box)
+        is_text = _stands_alone(grey, each)
         if not is_text:
+            if each.box not in lines and len(lines) < MAX_READ:
+                lines[each.box] = read_either_way(picture, each.box)
             line = lines.get(each.box)
             is_text = line is None or _is_plausible(picture, grey, each, line, seeds, has_flow=has_flow)
         if is_text:
@@ -99,6 +98,16 @@ def plausible(
     return kept
 
 
+def _is_known(grey: Map, found: Found, has_flow: bool) -> bool:
+    """Return whether it need not be read to be told."""
+    return (has_flow and _is_square(found.box)) or _stands_alone(grey, found)
+
+
+def _is_square(box: Box) -> bool:
+    """Return whether a box is one letter at most, which would not be believed among flow."""
+    return max(box.width, box.height) < 1.3 * min(box.width, box.height)
+
+
 def _stands_alone(grey: Map, found: Found) -> bool:
     """Return whether a line stands on plain ground, which tissue does not: it need not be read."""
     box = found.box
@@ -109,17 +118,17 @@ def _stands_alone(grey: Map, found: Found) -> bool:
     ground = float(np.median(edge))
     is_plain = np.abs(edge - ground) <= 6
     stands_out = float(np.percentile(np.abs(cut - ground), 95)) > 40
-    # Letters of the lines above and below may reach into the edge.
-    return stands_out and float(is_plain.mean()) > 0.75 and float((np.abs(cut - ground) <= 6).mean()) > 0.4
+    # Small letters of the lines above and below may reach into the edge; what is large may be an organ on black.
+    least = 0.9 if _is_large(box, grey) else 0.75
+    return stands_out and float(is_plain.mean()) > least and float((np.abs(cut - ground) <= 6).mean()) > 0.4
 
 
 def _is_plausible(
     picture: Picture, grey: Map, found: Found, line: Line, seeds: Sequence[str], *, has_flow: bool = False
 ) -> bool:
     box = found.box
-    rows, columns = picture.shape[:2]
     count = len(line.letters)
-    is_large = min(box.width, box.height) > max(LARGE_LETTERS, min(rows, columns) // 20)
+    is_large = _is_large(box, grey)
     is_long = max(box.width, box.height) > 3.5 * min(box.width, box.height) and found.score > 0.9
     if is_huge(box, picture):
         return is_certain(line) or speaks_of(line, seeds)
@@ -138,6 +147,11 @@ def _is_plausible(
     else:
         needed = SINGLE_LEGIBLE
     return (count > 0 and line.confidence >= needed) or speaks_of(line, seeds)
+
+
+def _is_large(box: Box, grey: Map) -> bool:
+    """Return whether a line is larger than a device writes for itself."""
+    return bool(min(box.width, box.height) > max(LARGE_LETTERS, min(grey.shape) // 20))
 
 
 def is_huge(box: Box, picture: Picture) -> bool:

@@ -19,7 +19,7 @@ from apps.dicom.errors import Code, DicomError, RejectedError
 from apps.dicom.limited.pool import Answer, Call, Limits, Pool
 
 _MB: Final = 1 << 20
-# The models and two threads of the detector; a long cine takes minutes.
+# The models, two threads of the detector and two that read; a long cine takes minutes.
 POOL: Final = Pool(
     "apps.dicom.limited.deidentify_operations",
     Limits(memory_bytes=6144 * _MB, processor_seconds=900, wall_seconds=1200, payload_bytes=4 * _MB, files=200),

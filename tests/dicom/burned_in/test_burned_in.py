@@ -15,11 +15,11 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from apps.dicom import parse, pixels
-from apps.dicom.burned_in import clean, cleaner, detect, ink, rules
+from apps.dicom.burned_in import clean, cleaner, detect, ink, plausible, rules, sample
 from apps.dicom.burned_in.blots import without_blots
 from apps.dicom.burned_in.boxes import Box, covered, without_inner
 from apps.dicom.burned_in.cleaner import TextCleaner, examine, supervised
-from apps.dicom.burned_in.lines import lines_of
+from apps.dicom.burned_in.lines import leading, lines_of
 from apps.dicom.burned_in.plausible import Beyond
 from apps.dicom.deidentify import NeedsReviewError, PixelJob
 from apps.dicom.parse import Header
@@ -271,6 +271,50 @@ def test_lines_are_whole_whatever_the_detector_cut_them_into() -> None:
     assert len(lines_of([Box(0, 0, 40, 10), Box(0, 30, 40, 40), Box(120, 0, 160, 10)])) == 3
     # A line of its own, beside a much higher one.
     assert len(lines_of([Box(0, 0, 200, 40), Box(210, 12, 340, 28)])) == 2
+
+
+def test_an_only_frame_is_decoded_once_and_what_was_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    decode_frame = sample.limited.decode_frame
+    monkeypatch.setattr(sample.limited, "decode_frame", lambda *told: decoded.append(told[2]) or decode_frame(*told))
+    made = planted.make("us", "rle", 0, 4711, samples=None)
+    job = PixelJob(made.data, parse.parse_header(io.BytesIO(made.data)).transfer_syntax_uid, (), lambda _: "")
+    assert TextCleaner()(job) is not None
+    assert decoded == [1, 1]
+
+
+def test_a_line_across_others_leads_nowhere_and_one_in_a_block_of_several_does() -> None:
+    stacked = [Box(0, 16 * n, 100, 16 * n + 15) for n in range(4)]
+    across = Box(30, 0, 45, 62)
+    assert set(leading([*stacked, across], 240, 320)) == set(stacked)
+    block, inner = Box(0, 0, 100, 62), Box(2, 2, 95, 14)
+    assert set(leading([block, inner], 240, 320)) == {block, inner}
+
+
+def test_small_lines_near_each_other_need_not_be_read_and_an_organ_on_black_is_no_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    noise = np.random.default_rng(7)
+    down, across = np.mgrid[0:240, 0:320]
+    inside = (np.hypot(down - 20, across - 160) < 200) & (np.abs(across - 160) < (down - 50) * 0.7)
+    assert detect.find_text(np.where(inside, noise.integers(30, 110, (240, 320)), 0).astype(np.uint8)) == []
+    picture, box = written("ID: K242861", 0, 235)
+    # The next line reaches into a fifth of the edge.
+    picture[box.bottom + 1 : box.bottom + 3, box.left : box.right : 2] = 235
+    monkeypatch.setattr(plausible, "read_either_way", lambda *_: pytest.fail("was read"))
+    found = plausible.Found(box.grown(2), 0.95)
+    assert plausible.plausible(picture, picture.astype(np.float32), [found], ()) == [found.box]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(71, 187), (96, 160), (150, 333)])
+def test_a_line_is_where_the_detector_says_whatever_the_shape_of_the_picture(rows: int, columns: int) -> None:
+    picture, box = written("ACC 2008", 30, 230)
+    cut = np.ascontiguousarray(np.pad(picture, ((0, 100), (0, 100)), mode="edge")[:rows, 40 : 40 + columns])
+    [found] = detect.find_text(cut)
+    letters = Box(box.left - 40, box.top, box.right - 40, box.bottom)
+    assert held(letters, [found])
+    assert found.width <= letters.width + 16
+    assert found.height <= letters.height + 12
 
 
 def test_what_was_made_of_several_lines_is_cut_down_to_what_only_it_holds() -> None:
