@@ -111,14 +111,15 @@ def _is_square(box: Box) -> bool:
 def _stands_alone(grey: Map, found: Found) -> bool:
     """Return whether a line stands on plain ground, which tissue does not: it need not be read."""
     box = found.box
-    if found.score < 0.75 or min(box.width, box.height) < 6:
+    # An image of an organ stands on plain ground as well.
+    if found.score < 0.75 or min(box.width, box.height) < 6 or is_huge(box, grey):
         return False
     cut = grey[box.top : box.bottom, box.left : box.right]
     edge = np.concatenate((cut[0], cut[-1], cut[:, 0], cut[:, -1]))
     ground = float(np.median(edge))
     is_plain = np.abs(edge - ground) <= 6
     stands_out = float(np.percentile(np.abs(cut - ground), 95)) > 40
-    # Small letters of the lines above and below may reach into the edge; what is large may be an organ on black.
+    # Small letters of the lines above and below may reach into the edge.
     least = 0.9 if _is_large(box, grey) else 0.75
     return stands_out and float(is_plain.mean()) > least and float((np.abs(cut - ground) <= 6).mean()) > 0.4
 
@@ -154,7 +155,7 @@ def _is_large(box: Box, grey: Map) -> bool:
     return bool(min(box.width, box.height) > max(LARGE_LETTERS, min(grey.shape) // 20))
 
 
-def is_huge(box: Box, picture: Picture) -> bool:
+def is_huge(box: Box, picture: Picture | Map) -> bool:
     """Return whether a line is so large that it must be read without any doubt."""
     return bool(box.area > picture.shape[0] * picture.shape[1] * LARGEST)
 

@@ -297,7 +297,11 @@ def test_small_lines_near_each_other_need_not_be_read_and_an_organ_on_black_is_n
     noise = np.random.default_rng(7)
     down, across = np.mgrid[0:240, 0:320]
     inside = (np.hypot(down - 20, across - 160) < 200) & (np.abs(across - 160) < (down - 50) * 0.7)
-    assert detect.find_text(np.where(inside, noise.integers(30, 110, (240, 320)), 0).astype(np.uint8)) == []
+    fan = np.where(inside, noise.integers(30, 110, (240, 320)), 0).astype(np.uint8)
+    assert detect.find_text(fan) == []
+    for around in (0, 8):
+        organ = plausible.Found(Box(60, 51, 260, 221).grown(around), 0.95)
+        assert plausible.plausible(fan, fan.astype(np.float32), [organ], ()) == []
     picture, box = written("ID: K242861", 0, 235)
     # The next line reaches into a fifth of the edge.
     picture[box.bottom + 1 : box.bottom + 3, box.left : box.right : 2] = 235
