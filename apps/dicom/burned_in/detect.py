@@ -62,8 +62,6 @@ TILE: Final = 12
 COLOURED: Final = 60
 COLOURS: Final = 0.01
 """A pixel whose samples differ by more has a colour; so many of them, and a picture has flow or the like in it."""
-FLOW: Final = 1.0
-"""How many pixels the detector is given of each rendering of a picture with colours, of those of one without."""
 COARSE: Final = 0.45
 """Scale of one more look at a small picture, of the first."""
 PLAIN: Final = 0.6
@@ -93,10 +91,10 @@ def find_text(picture: Picture, seeds: Sequence[str] = (), stands: npt.NDArray[n
     sheet = sheet_of(picture, stands)
     boxes = without_inner(without_blots(clear, boxes))
     lines = lines_of(boxes)
-    whole = leading(lines, rows, columns)
+    lead = leading(lines, rows, columns)
     # The parts as well: a line may be of several inks, and be taken for plain ground where another one is.
-    parts = [fitted(sheet, box, None) for box in {*boxes, *lines}.difference(whole)]
-    whole = at_once(partial(fitted, sheet, beyond=Beyond(clear)), whole)
+    parts = [fitted(sheet, box, None) for box in {*boxes, *lines}.difference(lead)]
+    whole = at_once(partial(fitted, sheet, beyond=Beyond(clear)), lead)
     return without_inner([box.grown(1).within(columns, rows) for box in [*parts, *whole]])
 
 
@@ -159,7 +157,7 @@ def renderings(picture: Picture, clear: Picture, effort: float = 1.0) -> list[tu
     if float(colours.mean()) < COLOURS:
         return [(clear, looks(clear, effort))]
     white = least(clear)
-    parts = looks(white, effort * FLOW)
+    parts = looks(white, effort)
     scale = PLAIN * min(scale for _, scale in parts)
     out = [(white, parts)]
     # Letters that have a colour, or stand on one, lie where colours are.

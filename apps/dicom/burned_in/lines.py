@@ -43,9 +43,11 @@ def leading(lines: Sequence[Box], rows: int, columns: int) -> list[Box]:
     for number, line in enumerate(lines):
         high = min(line.width, line.height)
         like = [each for each in lines[:number] if each.meets(line) and min(each.width, each.height) < 1.5 * high]
-        inside = covered(like, rows, columns)[line.top : line.bottom, line.left : line.right]
-        if not like or float(inside.mean()) < COVERED:
-            leading_.append(line)
+        if like:
+            inside = covered(like, rows, columns)[line.top : line.bottom, line.left : line.right]
+            if float(inside.mean()) >= COVERED:
+                continue
+        leading_.append(line)
     return leading_
 
 

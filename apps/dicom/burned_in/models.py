@@ -84,8 +84,9 @@ def file_of(name: str) -> Path:
     if not is_installed():
         raise NotAvailableError
     found = importlib.util.find_spec(_PACKAGE)
-    folders = (found and found.submodule_search_locations) or ()
-    return Path(next(iter(folders))) / "models" / name
+    if found is None or not found.submodule_search_locations:
+        raise NotAvailableError
+    return Path(next(iter(found.submodule_search_locations))) / "models" / name
 
 
 @cache

@@ -1,7 +1,7 @@
 """Whether what the detector found is text: it stands on plain ground, it can be read, or it goes on a line that can."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -64,7 +64,12 @@ def plausible(
     found = sorted(found, key=lambda one: -one.box.area)
     taken = covered(known, *picture.shape[:2])
     outer = set(outer_of([each.box for each in found], taken))
-    ahead = [each.box for each in found if each.box in outer and not _is_known(grey, each, has_flow)][:MAX_READ]
+    stands_alone = cache(partial(_stands_alone, grey))
+    ahead = [
+        each.box
+        for each in found
+        if each.box in outer and not (has_flow and _is_square(each.box)) and not stands_alone(each)
+    ][:MAX_READ]
     lines = dict(zip(ahead, at_once(partial(read_either_way, picture), ahead), strict=True))
     for each in found:
         inside = taken[each.box.top : each.box.bottom, each.box.left : each.box.right]
@@ -76,7 +81,7 @@ def plausible(
         if has_flow and _is_square(each.box):
             left.append(each.box)
             continue
-        is_text = _stands_alone(grey, each)
+        is_text = stands_alone(each)
         if not is_text:
             if each.box not in lines and len(lines) < MAX_READ:
                 lines[each.box] = read_either_way(picture, each.box)
@@ -96,11 +101,6 @@ def plausible(
         kept += more
         left = [box for box in left if box not in more]
     return kept
-
-
-def _is_known(grey: Map, found: Found, has_flow: bool) -> bool:
-    """Return whether it need not be read to be told."""
-    return (has_flow and _is_square(found.box)) or _stands_alone(grey, found)
 
 
 def _is_square(box: Box) -> bool:
